@@ -1,0 +1,3 @@
+"""The pb command: benchmark single-cell perturbation-response prediction."""
+
+__all__: list[str] = []
