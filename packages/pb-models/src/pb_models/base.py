@@ -1,0 +1,289 @@
+"""The Model protocol: fit on training cells, predict from control cells, save, load."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+from anndata import AnnData
+from pb_data.keys import Keys
+
+from pb_models.cells import Matrix, TrainingData, expression
+from pb_models.checkpoint import read_checkpoint, write_checkpoint
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from pb_models.settings import Settings
+
+__all__ = ["Model", "NotFittedError", "Progress", "Query", "TrainingStep"]
+
+
+class TrainingStep(NamedTuple):
+    """One epoch's news for a progress callback; `monitor` is what early stopping watches (None: nothing)."""
+
+    epoch: int
+    n_epochs: int
+    loss: float
+    monitor: float | None
+    seconds_left: float
+
+
+Progress = Callable[[TrainingStep], None]
+
+
+class Query(NamedTuple):
+    """What is asked of a fitted model: control cells' log1p expression `X` (cells, genes), and where to move them."""
+
+    X: Matrix
+    perturbation: str
+    dose: float | None
+    contexts: NDArray[np.str_] | None
+
+
+class NotFittedError(RuntimeError):
+    """A model was asked to predict or to be saved before it was fitted."""
+
+
+class Model(ABC):
+    """A perturbation-response model; it never receives the held-out perturbed cells.
+
+    A subclass names itself (`name`, `summary`, `is_baseline`, `profiles`; the first profile is the default) and gives
+    `_fit`, `_predict`, `_state` and `_restore`. Gene names, keys, doses, timing and files are dealt with here.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    is_baseline: ClassVar[bool] = False
+    profiles: ClassVar[Mapping[str, Settings]]
+    #: whether one fitted model answers for every dose of its training data, or only for one
+    multi_dose: ClassVar[bool] = False
+    #: whether perturbations that were not in the training data can be asked for
+    unseen_perturbations: ClassVar[bool] = False
+
+    settings: Settings
+
+    def __init__(self, settings: Settings | None = None, *, profile: str | None = None) -> None:
+        self.profile = next(iter(self.profiles)) if profile is None else profile
+        if self.profile not in self.profiles:
+            msg = f"{self.name} has no profile {self.profile!r} (choose from: {', '.join(self.profiles)})"
+            raise ValueError(msg)
+        self.settings = self.profiles[self.profile] if settings is None else settings
+        self.genes: list[str] = []
+        self.doses: dict[str, list[float]] = {}
+        self.seed = 0
+        self.fit_record: dict[str, Any] = {}
+        self._keys: Keys | None = None
+
+    # --- what a subclass gives ---------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _fit(self, data: TrainingData, *, seed: int, device: str, progress: Progress | None) -> dict[str, Any]:
+        """Fit, and return what is worth recording as a JSON-able dict (epochs, trace, ...)."""
+
+    @abstractmethod
+    def _predict(self, query: Query) -> NDArray[np.float32]:
+        """Return predicted log1p expression (cells, genes), one row for each control cell, in order."""
+
+    @abstractmethod
+    def _state(self) -> dict[str, NDArray[Any]]:
+        """Return everything fitted, as arrays by name."""
+
+    @abstractmethod
+    def _restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take back what `_state` returned; genes, keys and doses are already restored."""
+
+    # --- what everybody uses -----------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        train: AnnData,
+        *,
+        keys: Keys,
+        validation: NDArray[np.bool_] | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        progress: Progress | None = None,
+    ) -> Self:
+        """Fit on training cells.
+
+        Parameters
+        ----------
+        train
+            Training cells; X holds log1p expression, CSR or dense, (cells, genes). A context may have controls only.
+        keys
+            Names of the obs columns and the control label.
+        validation
+            Mask over the training cells (cells,): True where a cell is set aside for early stopping.
+        seed
+            The one source of randomness.
+        device
+            "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", ...; baselines ignore it.
+        progress
+            Called once an epoch.
+
+        Raises
+        ------
+        ValueError
+            Where the cells cannot be used; the message says what to mend.
+        """
+        data = TrainingData.from_anndata(train, keys, validation)
+        doses = self._doses_of(data)
+        self.genes, self.doses, self._keys, self.seed = data.genes, doses, keys, seed
+        start = time.perf_counter()
+        record = self._fit(data, seed=seed, device=device, progress=progress)
+        seconds = time.perf_counter() - start
+        self.fit_record = {"seed": seed, "n_cells": len(data.control), "seconds": seconds, **record}
+        return self
+
+    def predict(self, control: AnnData, *, perturbation: str, dose: float | None = None) -> AnnData:
+        """Predict what control cells look like under a perturbation.
+
+        Parameters
+        ----------
+        control
+            Control cells of the target context, X log1p, with the genes of the training data in the same order.
+        perturbation
+            A label of the training data.
+        dose
+            In the unit of the training data's dose column; may be left out where only one dose was seen.
+
+        Returns
+        -------
+        AnnData
+            The same cells and genes, dense float32 X, and the perturbation (and dose) asked for in obs.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            Where genes are missing or in another order, a cell is no control cell, or perturbation or dose are unknown.
+        """
+        keys = self.keys
+        self._check_genes(control)
+        self._check_control(control, keys)
+        self._check_perturbation(perturbation)
+        dose = self._resolve_dose(perturbation, dose)
+        contexts = control.obs[keys.context].to_numpy().astype(np.str_) if keys.context in control.obs else None
+        X = self._predict(Query(expression(control), perturbation, dose, contexts))
+        obs = control.obs.copy()
+        obs[keys.perturbation] = perturbation
+        obs[keys.perturbation] = obs[keys.perturbation].astype("category")
+        if keys.dose is not None:
+            obs[keys.dose] = dose
+        return AnnData(X=np.asarray(X, dtype=np.float32), obs=obs, var=control.var.copy())
+
+    @property
+    def keys(self) -> Keys:
+        """Names of the obs columns the model was fitted with."""
+        if self._keys is None:
+            msg = f"this {self.name} model is not fitted; call fit(train, keys=...) or load it from a folder"
+            raise NotFittedError(msg)
+        return self._keys
+
+    @property
+    def n_parameters(self) -> int:
+        """How many numbers were fitted; networks count their trainable parameters."""
+        return sum(int(array.size) for array in self._state().values())
+
+    def save(self, folder: Path) -> None:
+        """Write the fitted model into a folder (safetensors and JSON), whole or not at all."""
+        description = {
+            "model": self.name,
+            "profile": self.profile,
+            "settings": self.settings.to_dict(),
+            "seed": self.seed,
+            "keys": self.keys.to_dict(),
+            "doses": self.doses,
+            "fit_record": self.fit_record,
+            "genes": self.genes,
+        }
+        write_checkpoint(folder, description, self._state())
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read a model of this class back; where the class is not known beforehand, use `pb_models.load_model`.
+
+        Raises
+        ------
+        FileNotFoundError
+            Where the folder holds no model.
+        ValueError
+            Where it holds another model, or files that do not belong together.
+        """
+        description, arrays = read_checkpoint(folder)
+        if description["model"] != cls.name:
+            msg = f"{folder} holds a {description['model']!r} model, not {cls.name!r}; use pb_models.load_model(folder)"
+            raise ValueError(msg)
+        model = cls(profile=description["profile"])
+        model.settings = model.settings.replace(**description["settings"])
+        model.genes, model.doses, model.seed = description["genes"], description["doses"], description["seed"]
+        model.fit_record, model._keys = description["fit_record"], Keys.from_dict(description["keys"])
+        model._restore(arrays)
+        return model
+
+    # --- checks ------------------------------------------------------------------------------------------------------
+
+    def _doses_of(self, data: TrainingData) -> dict[str, list[float]]:
+        """Return the doses seen of every perturbation; empty lists where the data have no dose column."""
+        doses: dict[str, list[float]] = {name: [] for name in data.perturbation_names}
+        if data.doses is None:
+            return doses
+        for name in doses:
+            doses[name] = [float(dose) for dose in np.unique(data.doses[~data.control & (data.perturbations == name)])]
+            if len(doses[name]) > 1 and not self.multi_dose:
+                msg = f"{self.name} learns one dose at a time, but {name!r} has {doses[name]}; train it on one of them"
+                raise ValueError(msg)
+        return doses
+
+    def _check_genes(self, control: AnnData) -> None:
+        given = [str(gene) for gene in control.var_names]
+        if given == self.genes:
+            return
+        known = set(given)
+        if missing := [gene for gene in self.genes if gene not in known]:
+            first = ", ".join(missing[:3])
+            msg = (
+                f"{len(missing)} of the {len(self.genes)} genes {self.name} was fitted on are missing (first: {first})"
+            )
+            raise ValueError(msg)
+        kind = "in another order" if len(given) == len(self.genes) else f"among {len(given) - len(self.genes)} others"
+        msg = f"the genes {self.name} was fitted on are given {kind}; pass control[:, model.genes]"
+        raise ValueError(msg)
+
+    def _check_control(self, control: AnnData, keys: Keys) -> None:
+        if control.n_obs == 0:
+            msg = "there is no control cell to predict from; check the context and the split"
+            raise ValueError(msg)
+        if keys.perturbation in control.obs and (others := int((~keys.is_control(control.obs)).sum())):
+            msg = (
+                f"{others} of {control.n_obs} cells are not labelled {keys.control!r}; predict takes control cells only"
+            )
+            raise ValueError(msg)
+
+    def _check_perturbation(self, perturbation: str) -> None:
+        if perturbation in self.doses or self.unseen_perturbations:
+            return
+        near = get_close_matches(perturbation, self.doses, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        msg = f"{self.name} has not seen the perturbation {perturbation!r}{hint} (seen: {', '.join(self.doses)})"
+        raise ValueError(msg)
+
+    def _resolve_dose(self, perturbation: str, dose: float | None) -> float | None:
+        seen = self.doses.get(perturbation, [])
+        if dose is None and len(seen) > 1:
+            msg = f"{perturbation!r} was seen at the doses {seen}; name one with dose=..."
+            raise ValueError(msg)
+        if dose is None:
+            return seen[0] if seen else None
+        if seen and not self.multi_dose and dose not in seen:
+            msg = f"{self.name} was fitted on dose {seen[0]} of {perturbation!r} and cannot predict dose {dose}"
+            raise ValueError(msg)
+        return float(dose)

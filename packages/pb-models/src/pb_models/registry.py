@@ -1,0 +1,121 @@
+"""Models by name; reading this file imports neither torch nor numpy."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pb_models.base import Model
+
+__all__ = ["MODELS", "ModelEntry", "create", "get_model", "load_model", "model_entries", "model_names"]
+
+
+class ModelEntry(NamedTuple):
+    """Where a model lives and what it says of itself, readable before its module is imported; the first profile is the default."""
+
+    path: str
+    summary: str
+    is_baseline: bool = False
+    profiles: tuple[str, ...] = ("default",)
+
+
+MODELS: dict[str, ModelEntry] = {
+    "scgen": ModelEntry(
+        "pb_models.scgen:ScGen",
+        "Variational autoencoder; adds the mean latent difference between perturbed and control cells, then decodes.",
+        profiles=("fixed", "reference"),
+    ),
+}
+
+
+def model_entries() -> dict[str, ModelEntry]:
+    """Return every model: the built-in ones, then those of installed packages (entry point group `pb.models`).
+
+    Raises
+    ------
+    ValueError
+        Where an installed package claims the name of another model.
+    """
+    found = dict(MODELS)
+    for point in entry_points(group="pb.models"):
+        if point.name in found:
+            msg = f"the installed entry point {point.name!r} = {point.value!r} takes the name of {found[point.name].path!r}; rename it"
+            raise ValueError(msg)
+        origin = point.dist.name if point.dist is not None else point.value
+        found[point.name] = ModelEntry(point.value, f"Model of the installed package {origin}.", profiles=())
+    return found
+
+
+def model_names() -> list[str]:
+    """Return the names of all models, baselines first.
+
+    Examples
+    --------
+    >>> "scgen" in model_names()
+    True
+    """
+    return [name for name, _ in sorted(model_entries().items(), key=lambda item: not item[1].is_baseline)]
+
+
+def get_model(name: str) -> type[Model]:
+    """Import and return a model's class.
+
+    Raises
+    ------
+    ValueError
+        Where no model has this name; the nearest names are suggested.
+
+    Examples
+    --------
+    >>> get_model("scgen").__name__
+    'ScGen'
+    """
+    entries = model_entries()
+    if name not in entries:
+        near = get_close_matches(name, entries, n=2)
+        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+        msg = f"there is no model {name!r}{hint} (choose from: {', '.join(entries)})"
+        raise ValueError(msg)
+    module, _, attribute = entries[name].path.partition(":")
+    model: type[Model] = getattr(import_module(module), attribute)
+    return model
+
+
+def create(spec: str, **overrides: Any) -> Model:
+    """Build an unfitted model from `name` or `name:profile`, with some settings overridden.
+
+    Raises
+    ------
+    ValueError
+        Where model, profile or setting are unknown, or a value does not fit its setting.
+
+    Examples
+    --------
+    >>> model = create("scgen:reference", max_epochs=5)
+    >>> model.profile, model.settings.max_epochs
+    ('reference', 5)
+    """
+    name, _, profile = spec.partition(":")
+    model = get_model(name)(profile=profile or None)
+    model.settings = model.settings.replace(**overrides)
+    return model
+
+
+def load_model(folder: Path) -> Model:
+    """Read a saved model back, whichever it is; only models of the registry are ever imported.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where the folder holds no model.
+    ValueError
+        Where no model of that name is installed, or its files do not belong together.
+    """
+    from pb_models.checkpoint import read_description
+
+    return get_model(read_description(folder)["model"]).load(folder)
