@@ -23,8 +23,8 @@ Matrix = Any  # float32 scipy CSR matrix or ndarray, (cells, genes)
 class TrainingData:
     """Cells a model is fitted on; `X` holds log1p expression (cells, genes), all other arrays have one entry a cell.
 
-    `control` and `validation` are masks (`validation`: set aside for early stopping), `doses` and `batches` are None where
-    the data name no such column.
+    `control` and `validation` are masks (`validation`: set aside for early stopping), `doses` and `batches` are None
+    where the data name no such column.
     """
 
     X: Matrix
@@ -51,10 +51,11 @@ class TrainingData:
         control = np.asarray(keys.is_control(adata.obs), dtype=bool)
         for name, cells in (("control", control), ("perturbed", ~control)):
             if not cells.any():
-                msg = f"none of the {adata.n_obs} training cells is {name} (control label: {keys.control!r}); check keys and split"
+                msg = f"none of the {adata.n_obs} training cells is {name} (control label: {keys.control!r}); check the keys"
                 raise ValueError(msg)
         if validation is not None and (validation.shape != (adata.n_obs,) or validation.dtype != bool):
-            msg = f"validation is {validation.dtype} of shape {validation.shape}; it has to be a bool mask of {adata.n_obs} cells"
+            given = f"{validation.dtype} of shape {validation.shape}"
+            msg = f"validation is {given}; it has to be a bool mask of {adata.n_obs} cells"
             raise ValueError(msg)
         return cls(
             X=expression(adata),
@@ -80,8 +81,8 @@ class TrainingData:
     def paired_contexts(self, perturbation: str) -> list[str]:
         """Return the sorted contexts with both control cells and cells under a perturbation.
 
-        A context that has only controls is passed over in silence (the held-out one is such a context); one that has only
-        perturbed cells cannot teach a shift and is named in a warning.
+        A context that has only controls is passed over in silence (the held-out one is such a context); one that has
+        only perturbed cells cannot teach a shift and is named in a warning.
 
         Raises
         ------
@@ -92,9 +93,8 @@ class TrainingData:
         treated = {str(context) for context in self.contexts[perturbed]}
         controlled = {str(context) for context in self.contexts[self.control]}
         if lonely := sorted(treated - controlled):
-            warnings.warn(
-                f"no control cells in {', '.join(lonely)}: left out of the shift of {perturbation!r}", stacklevel=2
-            )
+            msg = f"no control cells in {', '.join(lonely)}: left out of the shift of {perturbation!r}"
+            warnings.warn(msg, stacklevel=2)
         if not treated & controlled:
             msg = (
                 f"no context has both control cells and cells under {perturbation!r} (control: {sorted(controlled)}, "
@@ -123,14 +123,16 @@ def expression(adata: AnnData) -> Matrix:
     X = X[:] if adata.isbacked else X
     if hasattr(X, "to_memory"):
         X = X.to_memory()
-    X = sparse.csr_matrix(X, dtype=np.float32) if sparse.issparse(X) else np.ascontiguousarray(X, dtype=np.float32)
-    values = X.data if sparse.issparse(X) else X
-    if not np.isfinite(values).all():
-        bad = np.isfinite(values)
-        rows = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))[~bad] if sparse.issparse(X) else np.nonzero(~bad)[0]
+    is_sparse = sparse.issparse(X)
+    X = X.tocsr().astype(np.float32, copy=False) if is_sparse else np.ascontiguousarray(X, dtype=np.float32)
+    good = np.isfinite(X.data if is_sparse else X)
+    if not good.all():
+        rows = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))[~good] if is_sparse else np.nonzero(~good)[0]
         cells = np.unique(rows)
         names = ", ".join(str(adata.obs_names[row]) for row in cells[:3])
-        msg = f"X holds NaN or infinite values in {cells.size} of {X.shape[0]} cells (first: {names}); remove or mend them"
+        msg = (
+            f"X holds NaN or infinite values in {cells.size} of {X.shape[0]} cells (first: {names}); mend or drop them"
+        )
         raise ValueError(msg)
     return X
 
@@ -138,12 +140,14 @@ def expression(adata: AnnData) -> Matrix:
 def _require_columns(adata: AnnData, columns: list[str | None]) -> None:
     missing = [column for column in columns if column is not None and column not in adata.obs]
     if missing:
-        msg = f"obs has no column {', '.join(map(repr, missing))}; it has {', '.join(map(str, adata.obs.columns)) or 'none'}"
+        present = ", ".join(map(str, adata.obs.columns)) or "none"
+        msg = f"obs has no column {', '.join(map(repr, missing))}; it has {present}"
         raise ValueError(msg)
 
 
 def _require_unique_genes(adata: AnnData) -> None:
     if not adata.var_names.is_unique:
         repeated = sorted({str(gene) for gene in adata.var_names[adata.var_names.duplicated()]})
-        msg = f"{len(repeated)} gene names occur more than once (first: {', '.join(repeated[:3])}); call adata.var_names_make_unique()"
+        first = ", ".join(repeated[:3])
+        msg = f"{len(repeated)} gene names occur more than once (first: {first}); call adata.var_names_make_unique()"
         raise ValueError(msg)

@@ -94,7 +94,8 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         msg = f"{path} is missing beside {DESCRIPTION}; the model has to be saved again"
         raise FileNotFoundError(msg)
     if (found := _sha256(path)) != description["weights_sha256"]:
-        msg = f"{path} has checksum {found[:12]}..., {DESCRIPTION} names {description['weights_sha256'][:12]}...: the files do not belong together"
+        named = description["weights_sha256"][:12]
+        msg = f"{path} has checksum {found[:12]}, {DESCRIPTION} names {named}: the two files do not belong together"
         raise ValueError(msg)
     return Checkpoint(description, load_file(path))
 

@@ -16,7 +16,7 @@ __all__ = ["MODELS", "ModelEntry", "create", "get_model", "load_model", "model_e
 
 
 class ModelEntry(NamedTuple):
-    """Where a model lives and what it says of itself, readable before its module is imported; the first profile is the default."""
+    """Where a model lives and what its class says of itself (the first profile is the default)."""
 
     path: str
     summary: str
@@ -25,6 +25,36 @@ class ModelEntry(NamedTuple):
 
 
 MODELS: dict[str, ModelEntry] = {
+    "control": ModelEntry(
+        "pb_models.baselines:ControlCopy",
+        "Returns the control cells unchanged: the perturbation does nothing.",
+        is_baseline=True,
+    ),
+    "mean-shift": ModelEntry(
+        "pb_models.baselines:MeanShift",
+        "Adds the mean shift of the training contexts, every context counting the same.",
+        is_baseline=True,
+    ),
+    "similarity-shift": ModelEntry(
+        "pb_models.baselines:SimilarityShift",
+        "Adds the training contexts' shifts, weighted by how similar their control profiles are to the target's.",
+        is_baseline=True,
+    ),
+    "linear": ModelEntry(
+        "pb_models.baselines:LinearShift",
+        "Adds the shift that a ridge regression from control profile to shift, in PCA space, predicts for the target.",
+        is_baseline=True,
+    ),
+    "pca-arithmetic": ModelEntry(
+        "pb_models.baselines:PcaArithmetic",
+        "Adds the mean shift of the training contexts in PCA space and maps back to genes.",
+        is_baseline=True,
+    ),
+    "ot-map": ModelEntry(
+        "pb_models.baselines:OtMap",
+        "Moves control cells by the optimal-transport displacements of the nearest training context.",
+        is_baseline=True,
+    ),
     "scgen": ModelEntry(
         "pb_models.scgen:ScGen",
         "Variational autoencoder; adds the mean latent difference between perturbed and control cells, then decodes.",
@@ -44,7 +74,7 @@ def model_entries() -> dict[str, ModelEntry]:
     found = dict(MODELS)
     for point in entry_points(group="pb.models"):
         if point.name in found:
-            msg = f"the installed entry point {point.name!r} = {point.value!r} takes the name of {found[point.name].path!r}; rename it"
+            msg = f"the installed entry point {point.name!r} ({point.value}) takes the name of {found[point.name].path}"
             raise ValueError(msg)
         origin = point.dist.name if point.dist is not None else point.value
         found[point.name] = ModelEntry(point.value, f"Model of the installed package {origin}.", profiles=())

@@ -14,8 +14,8 @@ __all__ = ["Settings"]
 class Settings:
     """What a user may choose about a model; a model with nothing to choose uses this class as it is.
 
-    Subclasses are frozen dataclasses of plain values (numbers, strings, flags, tuples of those), each with a default. The
-    annotations are enforced, because values arrive from command lines and TOML files.
+    Subclasses are frozen dataclasses of plain values (numbers, strings, flags, tuples of those), each with a default.
+    The annotations are enforced, because values arrive from command lines and TOML files.
 
     Raises
     ------
@@ -37,7 +37,8 @@ class Settings:
         for field in dataclasses.fields(self):
             value = _fitted(getattr(self, field.name), hints[field.name])
             if value is _MISFIT:
-                msg = f"{type(self).__name__}.{field.name} is {getattr(self, field.name)!r}; it has to be {_words(hints[field.name])}"
+                given, wanted = getattr(self, field.name), _words(hints[field.name])
+                msg = f"{type(self).__name__}.{field.name} is {given!r}; it has to be {wanted}"
                 raise ValueError(msg)
             object.__setattr__(self, field.name, value)
 
