@@ -1,0 +1,30 @@
+# The four words. Everything is installed into .venv with plain pip; nothing outside this folder changes.
+.PHONY: demo test lint docs
+
+PYTHON ?= python3
+BIN := .venv/bin
+MEMBERS := $(sort $(wildcard packages/pb-*))
+
+demo: .venv/.installed
+	$(BIN)/pb bench --dataset pbmc --model all --hold-out all --preset quick --out runs/demo
+
+# One thread a process: the suite's matrices are small, and the numbers do not depend on the machine's core count.
+test: export OMP_NUM_THREADS ?= 1
+test: .venv/.installed
+	$(BIN)/python -m pytest
+
+lint: .venv/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(MEMBERS:%=%/src)
+
+# Every link of the pages leads somewhere, and every example in pages and docstrings prints what it says.
+docs: .venv/.installed
+	$(BIN)/python -m pytest tests/test_docs.py
+
+.venv/.installed: constraints.txt pyproject.toml VERSION $(MEMBERS:%=%/pyproject.toml)
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "pb needs Python 3.11 or newer, and $(PYTHON) is %d.%d: run make PYTHON=python3.11 (or newer) instead." % sys.version_info[:2])'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip
+	$(BIN)/python -m pip install --constraint constraints.txt --group dev $(MEMBERS:%=--editable %)
+	@touch $@
