@@ -1,3 +1,5 @@
-"""The pb command: benchmark single-cell perturbation-response prediction."""
+"""The `pb` command: benchmark single-cell perturbation-response prediction."""
 
-__all__: list[str] = []
+__all__ = ["app", "main"]
+
+from pb_cli.app import app, main

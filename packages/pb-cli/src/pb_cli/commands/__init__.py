@@ -1,0 +1,1 @@
+"""One file per verb, named as typed; heavy packages are imported when a verb runs."""

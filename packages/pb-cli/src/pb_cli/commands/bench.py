@@ -1,0 +1,170 @@
+"""`pb bench`: plan a grid, run what is missing, show the leaderboard."""
+
+import dataclasses
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pb_cli.console import messages, print_json
+from pb_cli.display import Display, clock
+from pb_cli.execute import Options, execute
+from pb_cli.experiment import PRESETS, Experiment, read_experiment
+from pb_cli.names import split_names, usage_errors
+from pb_cli.options import data_options, keys_from_flags, open_data, parse_settings
+from pb_cli.plan import Plan, make_plan
+from pb_cli.store import RunFolder
+
+__all__ = ["bench"]
+
+
+@click.command(short_help="Run a benchmark: models x held-out contexts x seeds.")
+@click.argument("experiment", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--dataset", help="A data set of `pb ls datasets`.  [default: pbmc]")
+@click.option("--data", type=click.Path(path_type=Path), help="Your own .h5ad, instead of --dataset.")
+@data_options
+@click.option("--model", "models", multiple=True, help="Names, name:profile, `all` or `baselines`.  [default: all]")
+@click.option("--no-baselines", is_flag=True, help="Do not add the baselines that were not named.")
+@click.option("--hold-out", multiple=True, help="Contexts (names or indices), or `all`.  [default: all]")
+@click.option("--seed", "seeds", multiple=True, help="Seeds of the models.  [default: 1]")
+@click.option("--preset", type=click.Choice(list(PRESETS)), help="How much it costs.  [default: full]")
+@click.option("--n-genes", type=click.IntRange(min=1), help="Number of highly variable genes.")
+@click.option("--fit-on", type=click.Choice(["training", "all-cells"]), help="Cells that preprocessing is fitted on.")
+@click.option("--set", "settings", multiple=True, metavar="MODEL.SETTING=VALUE", help="Change a model's setting.")
+@click.option("--split", help="A split of `pb ls splits`.  [default: leave-context-out]")
+@click.option("--split-seed", type=int, help="Seed of the split.  [default: 0]")
+@click.option("--target-controls", help="The held-out context's controls: train+input or input-only.")
+@click.option("--controls", help="Input and reference controls: shared or disjoint.")
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/DATASET-PRESET]")
+@click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="Processes.")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ... or auto.")
+@click.option("--no-save-models", is_flag=True, help="Do not keep the fitted models.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@click.option("--json", "as_json", is_flag=True, help="Print the leaderboard as data.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+def bench(experiment: Path | None, **flags: Any) -> None:
+    """Hold contexts out, predict their perturbed cells with every model, and rank the models.
+
+    EXPERIMENT is a TOML file whose keys are the flags' names; flags override it. The run folder keeps
+    everything; the same command again does only what is missing.
+
+    \b
+    Examples:
+      pb bench --preset quick
+      pb bench --model scgen,scgen:reference --hold-out "B cells" --seed 1,2,3
+      pb bench experiments/pbmc-scgen.toml --out runs/pbmc
+      pb bench --data my.h5ad --context-key cell_type --perturbation-key condition \\
+               --control ctrl --scale counts
+    """
+    started = time.monotonic()
+    with usage_errors():
+        asked = read_experiment(experiment, overrides(flags))
+        data = open_data(asked.dataset, asked.data, asked.keys, asked.dataset_options)
+        plan = make_plan(asked, data)
+    if flags["dry_run"]:
+        show_plan(plan, as_json=flags["as_json"])
+        return
+    out = flags["out"] or Path("runs") / f"{data.name}-{asked.preset}"
+    folder = RunFolder(out)
+    with usage_errors():
+        folder.open(plan.tasks, run_record(asked, plan))
+    announce(plan, folder)
+    failures = run_missing(plan, folder, Options(flags["jobs"], flags["device"], not flags["no_save_models"]), flags)
+    finish(plan, folder, as_json=flags["as_json"], seconds=time.monotonic() - started)
+    if failures:
+        messages.print(f"[red]{failures} of {len(plan.tasks)} tasks failed[/red]; tracebacks: {out / 'failed'}/<id>/")
+        raise SystemExit(1)
+
+
+def overrides(flags: dict[str, Any]) -> dict[str, Any]:
+    """Collect the flags that were typed, named like the fields of `Experiment`."""
+    same = ("dataset", "preset", "n_genes", "fit_on", "split", "split_seed", "target_controls", "controls")
+    values: dict[str, Any] = {name: flags[name] for name in same if flags[name] is not None}
+    for name in ("models", "hold_out"):
+        if flags[name]:
+            values[name] = split_names(flags[name]) if name == "models" else hold_outs(flags[name])
+    if flags["seeds"]:
+        values["seeds"] = tuple(whole_number(text) for text in split_names(flags["seeds"]))
+    if flags["data"] is not None:
+        values["data"] = str(flags["data"])
+    if flags["no_baselines"]:
+        values["baselines"] = False
+    keys = keys_from_flags(flags)
+    settings = parse_settings(flags["settings"])
+    return values | ({"keys": keys} if keys else {}) | ({"settings": settings} if settings else {})
+
+
+def hold_outs(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Take names as typed, since a context's name may hold a comma; only lists of indices are split."""
+    return tuple(
+        part for value in values for part in (split_names((value,)) if value.replace(",", "").isdigit() else [value])
+    )
+
+
+def whole_number(text: str) -> int:
+    """Read a seed."""
+    if not text.isdigit():
+        msg = f"--seed {text!r} is not a whole number; write it like --seed 1,2,3."
+        raise ValueError(msg)
+    return int(text)
+
+
+def run_record(asked: Experiment, plan: Plan) -> dict[str, Any]:
+    """Say in the run folder what was asked, with which versions, and what the splits support."""
+    from pb_cli.resources import versions
+
+    return {"experiment": dataclasses.asdict(asked), "claim": plan.claim, "versions": versions()}
+
+
+def announce(plan: Plan, folder: RunFolder) -> None:
+    """Say what runs, what is there already, and what the result will support."""
+    done = sum(map(folder.is_done, plan.tasks))
+    there = f", {done} of them finished before" if done else ""
+    messages.print(f"{len(plan.tasks)} tasks{there}; run folder: {folder.path}", soft_wrap=True)
+    messages.print(f"This split supports: {plan.claim}", soft_wrap=True)
+    for remark in plan.remarks:
+        messages.print(remark, soft_wrap=True)
+
+
+def run_missing(plan: Plan, folder: RunFolder, options: Options, flags: dict[str, Any]) -> int:
+    """Run what is not done and give the number of failures; Ctrl-C keeps what is done."""
+    missing = [task for task in plan.tasks if not folder.is_done(task)]
+    display = Display(missing, quiet=flags["quiet"])
+    try:
+        with display:
+            execute(missing, folder, options, display.handle)
+    except KeyboardInterrupt:
+        done = sum(map(folder.is_done, plan.tasks))
+        folder.collect(plan.tasks)
+        messages.print(f"Interrupted: {done} of {len(plan.tasks)} tasks are kept; the same command continues.")
+        raise SystemExit(130) from None
+    return len(display.failures)
+
+
+def finish(plan: Plan, folder: RunFolder, *, as_json: bool, seconds: float) -> None:
+    """Merge the results, print the leaderboard, say where everything lies."""
+    from pb_cli.board import board_of, show_board
+
+    results = folder.collect(plan.tasks)
+    if results.empty:
+        return
+    board = board_of(results)
+    if as_json:
+        print_json({"run": os.fspath(folder.path), "claim": plan.claim, "remarks": plan.remarks} | board.to_dict())
+    else:
+        show_board(board)
+    messages.print(f"Results: {folder.path / 'results.csv'} (and .parquet); {clock(seconds)}.", soft_wrap=True)
+
+
+def show_plan(plan: Plan, *, as_json: bool) -> None:
+    """Print the tasks that would run."""
+    from pb_cli.console import print_table
+    from pb_cli.plan import to_lines
+
+    if as_json:
+        click.echo(to_lines(plan.tasks), nl=False)
+        return
+    rows = [(task.id, task.context, task.model, task.profile, str(task.seed)) for task in plan.tasks]
+    print_table(f"{len(plan.tasks)} tasks", ("id", "held out", "model", "profile", "seed"), rows)

@@ -1,0 +1,140 @@
+"""`pb data`: look at a data set, check one's own file, prepare it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pb_cli.console import messages, output, print_json, print_table
+from pb_cli.names import DataProblem, SuggestingGroup, usage_errors
+from pb_cli.options import data_options, keys_from_flags, open_data
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pb_data import PerturbationData
+
+__all__ = ["data"]
+
+
+@click.group(cls=SuggestingGroup, short_help="Look at, check or prepare data.")
+def data() -> None:
+    """Look at a data set, check your own .h5ad, or prepare it for `pb bench`."""
+
+
+@data.command(short_help="Where a data set comes from and how many cells it has.")
+@click.argument("name", required=False, default="pbmc")
+@click.option("--data", "path", type=click.Path(path_type=Path), help="Your own .h5ad, or the file of data set NAME.")
+@data_options
+@click.option("--json", "as_json", is_flag=True, help="Print data instead of tables.")
+def info(name: str, path: Path | None, *, as_json: bool, **flags: Any) -> None:
+    """Say what a data set is, and count its cells by context and perturbation.
+
+    \b
+    Examples:
+      pb data info pbmc
+      pb data info --data my.h5ad --context-key cell_type --perturbation-key condition \\
+                   --control ctrl --scale counts
+    """
+    with usage_errors():
+        loaded = open_data(name, str(path) if path else None, keys_from_flags(flags), {})
+    counts = count_cells(loaded)
+    facts = describe(loaded)
+    if as_json:
+        print_json(facts | {"cells": {str(k): v for k, v in counts.to_dict(orient="index").items()}})
+        return
+    for field, value in facts.items():
+        output.print(f"[bold]{field}[/bold] {value}", soft_wrap=True)
+    rows = [
+        (str(context), *(f"{n:,}" for n in row)) for context, row in zip(counts.index, counts.to_numpy(), strict=True)
+    ]
+    print_table("cells", (loaded.keys.context, *map(str, counts.columns)), rows)
+
+
+@data.command(short_help="Check your own .h5ad and say what to mend.")
+@click.argument("path", type=click.Path(path_type=Path))
+@data_options
+@click.option("--json", "as_json", is_flag=True, help="Print the problems as data.")
+def validate(path: Path, *, as_json: bool, **flags: Any) -> None:
+    """Report every problem of a file at once; exit code 1 if there is any.
+
+    \b
+    Example:
+      pb data validate my.h5ad --context-key cell_type --perturbation-key condition \\
+                       --control ctrl --scale counts
+    """
+    from pb_data.schema import SchemaError
+
+    try:
+        with usage_errors():
+            loaded = open_data(None, str(path), keys_from_flags(flags), {})
+    except DataProblem as error:
+        if not isinstance(error.__cause__, SchemaError):
+            raise
+        problems = error.__cause__.problems
+    else:
+        problems = []
+        messages.print(f"{path}: {loaded.adata.n_obs:,} cells x {loaded.adata.n_vars:,} genes, no problem found.")
+    if as_json:
+        print_json([problem._asdict() for problem in problems])
+    else:
+        for problem in problems:
+            output.print(f"[red]{problem.code}[/red] {problem.message}", soft_wrap=True)
+    if problems:
+        raise SystemExit(1)
+
+
+@data.command(short_help="Filter cells and write the meaning of the columns into a file.")
+@click.argument("path", type=click.Path(path_type=Path))
+@data_options
+@click.option("--min-counts", type=click.IntRange(min=0), default=0, help="Drop cells with fewer counts.")
+@click.option("--min-genes", type=click.IntRange(min=0), default=0, help="Drop cells with fewer genes.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The new .h5ad; never overwritten.")
+def prepare(path: Path, min_counts: int, min_genes: int, out: Path, **flags: Any) -> None:
+    """Write a checked copy that `pb bench --data` takes without further flags.
+
+    Only per-cell filters are applied: what is fitted (normalisation, gene selection) is fitted
+    on each split's training cells when a benchmark runs.
+
+    \b
+    Example:
+      pb data prepare my.h5ad --context-key cell_type --perturbation-key condition \\
+                      --control ctrl --scale counts --min-genes 200 --out my.pb.h5ad
+    """
+    from pb_data import filter_cells, write_h5ad
+
+    if out.exists():
+        msg = f"{out} is there already; give --out another name."
+        raise click.UsageError(msg)
+    with usage_errors():
+        loaded = open_data(None, str(path), keys_from_flags(flags), {})
+        kept = filter_cells(loaded.adata, min_counts=min_counts, min_genes=min_genes)
+        write_h5ad(out, kept, loaded.keys)
+    messages.print(f"{out}: {kept.n_obs:,} of {loaded.adata.n_obs:,} cells kept.", soft_wrap=True)
+
+
+def count_cells(loaded: "PerturbationData") -> "pd.DataFrame":
+    """Count cells: contexts by perturbations, controls first."""
+    import pandas as pd
+
+    keys, obs = loaded.keys, loaded.adata.obs
+    counts = pd.crosstab(obs[keys.context].astype(str), obs[keys.perturbation].astype(str))
+    return counts[sorted(counts.columns, key=lambda label: (label != keys.control, label))]
+
+
+def describe(loaded: "PerturbationData") -> dict[str, str]:
+    """Collect what the registry knows of a data set, or what a file declares."""
+    from pb_data.datasets import card, dataset_names
+
+    size = f"{loaded.adata.n_obs:,} cells x {loaded.adata.n_vars:,} genes, X holds {loaded.keys.scale}"
+    columns = ", ".join(f"{name} = {value}" for name, value in loaded.keys.to_dict().items() if value is not None)
+    if loaded.name not in dataset_names():
+        return {"file": str(loaded.source["path"]), "size": size, "columns": columns}
+    known = card(loaded.name)
+    return {
+        "name": known.name,
+        "what": known.title,
+        "citation": known.citation,
+        "licence": known.licence,
+        "size": size,
+        "columns": columns,
+    }

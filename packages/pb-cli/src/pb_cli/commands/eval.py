@@ -1,0 +1,83 @@
+"""`pb eval`: score a saved prediction again, from the file alone."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pb_cli.console import messages, output, print_json
+from pb_cli.names import DataProblem
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["evaluate"]
+
+
+@click.command("eval", short_help="Score a saved prediction.")
+@click.argument("predictions", metavar="PREDICTION.h5ad...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), help="Where the data file lies now, if it was moved.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the rows to a .csv or .parquet file.")
+@click.option("--json", "as_json", is_flag=True, help="Print the rows as data.")
+def evaluate(predictions: tuple[Path, ...], data: Path | None, out: Path | None, *, as_json: bool) -> None:
+    """Score saved predictions against the measured cells.
+
+    A prediction file says which data, split and preprocessing it belongs to; truth and control cells are made
+    from these again, and must hash to the same split.
+
+    \b
+    Examples:
+      pb eval runs/pbmc-quick/tasks/0123456789ab/prediction.h5ad
+      pb eval prediction.h5ad --json
+      pb eval *.h5ad --out scores.csv
+    """
+    import pandas as pd
+    from pb_eval import write_table
+
+    from pb_cli.rescore import rescore
+
+    tables = []
+    for path in predictions:
+        try:
+            tables.append(rescore(path, data))
+        except (ValueError, OSError) as error:
+            raise DataProblem(str(error)) from error
+    rows = pd.concat(tables, ignore_index=True)
+    if out is not None:
+        try:
+            write_table(rows, out)
+        except (ValueError, OSError) as error:
+            raise DataProblem(str(error)) from error
+        messages.print(f"{len(rows)} rows written to {out}", soft_wrap=True)
+    if as_json:
+        print_json(rows.to_dict(orient="records"))
+    else:
+        for table in tables:
+            show(table)
+
+
+def show(rows: "pd.DataFrame") -> None:
+    """Print the scores of one prediction file, one column per condition."""
+    from rich.table import Table
+
+    first = rows.iloc[0]
+    table = Table(
+        title=f"{first['model']} ({first['profile']}), {first['context']}, seed {first['seed']}, {first['dataset']}",
+        title_justify="left",
+    )
+    table.add_column("metric")
+    wide = rows.assign(condition=conditions(rows)).pivot_table(
+        index="metric", columns="condition", values="value", sort=False, dropna=False
+    )
+    for condition in wide.columns:
+        table.add_column(str(condition), justify="right")
+    for metric, values in wide.iterrows():
+        table.add_row(str(metric), *(f"{value:.6f}" for value in values))
+    output.print(table)
+    output.print(f"{first['n_predicted']} predicted against {first['n_true']} measured cells")
+
+
+def conditions(rows: "pd.DataFrame") -> "pd.Series[str]":
+    """Name each row's condition: the perturbation, and its dose where there is one."""
+    doses = rows["dose"].map(lambda dose: "" if dose != dose else f" {dose:g}")
+    return rows["perturbation"].astype(str) + doses

@@ -1,0 +1,107 @@
+"""Progress of a run: a live display on a terminal, one line per finished task elsewhere."""
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from pb_cli.console import messages
+from pb_cli.execute import Event
+from pb_cli.plan import Task
+
+__all__ = ["Display"]
+
+
+class Display:
+    """Shows events; use as a context manager and pass `handle` to `execute`."""
+
+    def __init__(self, tasks: Sequence[Task], *, quiet: bool = False) -> None:
+        self.tasks = {task.id: task for task in tasks}
+        self.failures: dict[str, str] = {}
+        self.quiet = quiet
+        self.live = messages.is_terminal and not quiet
+        self._started: dict[str, float] = {}
+        self._seconds: dict[str, list[float]] = {}
+        self._waiting = list(tasks)
+        self._rows: dict[str, int] = {}
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=messages,
+            transient=True,
+            disable=not self.live,
+        )
+        self._total = self._progress.add_task("[bold]tasks", total=len(tasks), left="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def handle(self, event: Event) -> None:
+        """Show one event."""
+        task = self.tasks[event.task_id]
+        if event.kind == "start":
+            self._start(task)
+        elif event.kind == "step":
+            step = event.detail
+            words = f"loss {step.loss:.4g}, {clock(step.seconds_left)} left"
+            self._progress.update(self._rows[task.id], completed=step.epoch, total=step.n_epochs, left=words)
+        else:
+            self._finish(task, event)
+        self._progress.update(self._total, left=self._left())
+
+    def _start(self, task: Task) -> None:
+        """Open a row for a task."""
+        self._started[task.id] = time.monotonic()
+        self._waiting.remove(task)
+        self._rows[task.id] = self._progress.add_task(describe(task), total=None, left="")
+
+    def _finish(self, task: Task, event: Event) -> None:
+        """Close the row of a task and remember how long it took."""
+        seconds = time.monotonic() - self._started.pop(task.id)
+        self._progress.remove_task(self._rows.pop(task.id))
+        self._progress.advance(self._total)
+        finished = len(self.tasks) - len(self._waiting) - len(self._started)
+        if event.kind == "failed":
+            self.failures[task.id] = str(event.detail)
+            messages.print(f"[red]failed[/red] {describe(task)}: {event.detail}", soft_wrap=True)
+        else:
+            self._seconds.setdefault(task.label, []).append(seconds)
+            if not self.live and not self.quiet:
+                messages.print(f"{finished}/{len(self.tasks)} {describe(task)}: {clock(seconds)}. {self._left()}")
+
+    def _left(self) -> str:
+        """Estimate the time left from what tasks of the same model have taken."""
+        known = {label: sum(values) / len(values) for label, values in self._seconds.items()}
+        if not known or not self._waiting:
+            return ""
+        typical = sum(known.values()) / len(known)
+        left = sum(known.get(task.label, typical) for task in self._waiting) / max(1, len(self._started))
+        return f"about {clock(left)} left"
+
+
+def describe(task: Task) -> str:
+    """Name a task for people."""
+    profile = "" if task.profile == "default" else f" ({task.profile})"
+    return f"{task.model}{profile}, {task.context}, seed {task.seed}"
+
+
+def clock(seconds: float) -> str:
+    """Write a duration as people say it: `41 s`, `3 min 05 s`, `2 h 10 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

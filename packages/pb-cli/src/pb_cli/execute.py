@@ -1,0 +1,131 @@
+"""Run tasks in this process or in several; the same code runs a task either way."""
+
+import multiprocessing
+import os
+import queue
+import signal
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from pb_cli.plan import Task
+from pb_cli.store import RunFolder
+
+if TYPE_CHECKING:
+    from pb_models import TrainingStep
+
+__all__ = ["Event", "Options", "execute"]
+
+
+class Event(NamedTuple):
+    """What happens to a task: `step` carries a TrainingStep, `failed` the error in one line."""
+
+    kind: Literal["start", "step", "done", "failed"]
+    task_id: str
+    detail: Any = None
+
+
+class Options(NamedTuple):
+    """How to run: nothing here changes a result, bar rounding between devices."""
+
+    jobs: int = 1
+    device: str = "auto"
+    save_model: bool = True
+
+
+def execute(tasks: Sequence[Task], folder: RunFolder, options: Options, emit: Callable[[Event], None]) -> None:
+    """Run tasks, reporting events; failures are written to the run folder and do not stop the others."""
+    if options.jobs == 1:
+        for task in tasks:
+            _run(task, folder, options, emit)
+    else:
+        _in_processes(tasks, folder, options, emit)
+
+
+def _run(task: Task, folder: RunFolder, options: Options, emit: Callable[[Event], None]) -> None:
+    """Run one task; whatever goes wrong becomes its traceback file and a `failed` event."""
+    from pb_cli.runner import run_task
+
+    emit(Event("start", task.id))
+
+    def progress(step: "TrainingStep") -> None:
+        emit(Event("step", task.id, step))
+
+    try:
+        run_task(task, folder, device=options.device, save_model=options.save_model, progress=progress)
+    except Exception as error:  # noqa: BLE001 (the boundary of a task: recorded, counted, exit code 1)
+        folder.write_traceback(task, traceback.format_exc())
+        emit(Event("failed", task.id, f"{type(error).__name__}: {error}"))
+    else:
+        emit(Event("done", task.id))
+
+
+def _in_processes(tasks: Sequence[Task], folder: RunFolder, options: Options, emit: Callable[[Event], None]) -> None:
+    """Share the tasks among processes; each gets its part of the cores."""
+    context = multiprocessing.get_context("spawn")
+    threads = max(1, _cores() // options.jobs)
+    inherited = os.environ.get("OMP_NUM_THREADS")
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    with context.Manager() as manager:
+        events = manager.Queue()
+        pool = ProcessPoolExecutor(options.jobs, context, initializer=_start_worker, initargs=(events,))
+        try:
+            futures = [pool.submit(_work, task, folder.path, options) for task in tasks]
+            _drain(events, futures, emit)
+        except BaseException:
+            _stop(pool)
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            if inherited is None:
+                del os.environ["OMP_NUM_THREADS"]
+
+
+def _drain(events: "queue.Queue[Event]", futures: "Sequence[Future[None]]", emit: Callable[[Event], None]) -> None:
+    """Pass events on until every task is finished and the queue is empty."""
+    while True:
+        finished = all(future.done() for future in futures)
+        try:
+            emit(events.get(timeout=0.01 if finished else 0.2))
+        except queue.Empty:
+            if finished:
+                break
+    for future in futures:
+        try:
+            future.result()
+        except BrokenProcessPool as error:
+            msg = (
+                "A worker process was killed from outside, most often for lack of memory. "
+                "What is finished is kept; repeat the command with fewer --jobs."
+            )
+            raise RuntimeError(msg) from error
+
+
+_events: "queue.Queue[Event]"
+
+
+def _start_worker(events: "queue.Queue[Event]") -> None:
+    """Leave Ctrl-C to the parent, and remember where to report."""
+    global _events
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _events = events
+
+
+def _work(task: Task, path: Path, options: Options) -> None:
+    """Run one task in a worker process."""
+    _run(task, RunFolder(path), options, _events.put)
+
+
+def _stop(pool: ProcessPoolExecutor) -> None:
+    """End the workers at once; what they were writing is hidden and is removed at the next start."""
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in (pool._processes or {}).values():  # noqa: SLF001 (the pool offers no way to stop before Python 3.14)
+        process.terminate()
+
+
+def _cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

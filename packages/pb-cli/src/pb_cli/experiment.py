@@ -1,0 +1,103 @@
+"""What a user asks for: one experiment, from flags or from a TOML file."""
+
+import dataclasses
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any
+
+__all__ = ["PRESETS", "Experiment", "Preset", "read_experiment"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """How much a run costs: number of genes, and a cap on epochs (None: each model's own)."""
+
+    n_genes: int | None
+    max_epochs: int | None
+    words: str
+
+
+PRESETS = {
+    "full": Preset(7000, None, "7,000 genes, every model with its own number of epochs"),
+    "quick": Preset(2000, 8, "2,000 genes and at most 8 epochs: a first look, not numbers to publish"),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """A grid: one data set, one kind of split, some models, contexts to hold out, seeds.
+
+    `models` are names, `name:profile`, `all` or `baselines`; `hold_out` are names or indices of contexts, or
+    `all`; `settings` overrides settings by model name; `keys` describes the file in `data`.
+    """
+
+    dataset: str = "pbmc"
+    data: str | None = None
+    keys: dict[str, Any] = dataclasses.field(default_factory=dict)
+    dataset_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    models: tuple[str, ...] = ("all",)
+    baselines: bool = True
+    hold_out: tuple[str, ...] = ("all",)
+    seeds: tuple[int, ...] = (1,)
+    preset: str = "full"
+    n_genes: int | None = None
+    fit_on: str = "training"
+    split: str = "leave-context-out"
+    split_seed: int = 0
+    validation_fraction: float = 0.1
+    target_controls: str = "train+input"
+    controls: str = "shared"
+    settings: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown preset, and a grid without models, contexts or seeds."""
+        if self.preset not in PRESETS:
+            msg = f"No preset {self.preset!r}. {_near(self.preset, list(PRESETS))}"
+            raise ValueError(msg)
+        for name in ("models", "hold_out", "seeds"):
+            if not getattr(self, name):
+                msg = f"{name.replace('_', '-')} is empty: an experiment needs at least one."
+                raise ValueError(msg)
+
+
+def read_experiment(path: Path | None, overrides: dict[str, Any]) -> Experiment:
+    """Read a TOML file, if one is given, and let the flags that were typed override it.
+
+    Keys are the flags' names (`hold-out = "all"`, `seeds = [1, 2]`, a table `[settings.scgen]`).
+    """
+    known = {field.name: field for field in dataclasses.fields(Experiment)}
+    values: dict[str, Any] = {}
+    for key, value in (_parse(path) if path else {}).items():
+        name = key.replace("-", "_")
+        if name not in known:
+            msg = f"{path}: no experiment has a key {key!r}. {_near(key, [k.replace('_', '-') for k in known])}"
+            raise ValueError(msg)
+        values[name] = value
+    values |= overrides
+    if values.get("data") and path and "data" not in overrides:
+        values["data"] = str(path.parent / values["data"])
+    return Experiment(**{name: _as_tuple(value) if name in _PLURAL else value for name, value in values.items()})
+
+
+_PLURAL = {"models", "hold_out", "seeds"}
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    """Let one value stand for a list of one."""
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    """Parse a TOML file; a syntax error names the file."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        msg = f"{path} is not valid TOML: {error}."
+        raise ValueError(msg) from error
+
+
+def _near(name: str, choices: list[str]) -> str:
+    """Suggest the nearest choices, then list them all."""
+    near = difflib.get_close_matches(name, choices, n=2)
+    return (f"Did you mean {' or '.join(near)}? " if near else "") + f"There is: {', '.join(sorted(choices))}."

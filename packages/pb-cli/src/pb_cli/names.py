@@ -1,0 +1,53 @@
+"""Names people type: near-name suggestions for verbs, and errors turned into exit codes."""
+
+import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+__all__ = ["DataProblem", "SuggestingGroup", "split_names", "usage_errors"]
+
+
+class DataProblem(click.ClickException):
+    """The data or a file is not what it should be: exit code 1, one sentence."""
+
+    exit_code = 1
+
+
+class SuggestingGroup(click.Group):
+    """A click group that answers a misspelt verb with the nearest ones."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb, or fail naming the nearest verbs."""
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            near = difflib.get_close_matches(name, self.commands, n=3)
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            msg = f"No such command {name!r}.{hint} There is: {', '.join(sorted(self.commands))}."
+            ctx.fail(msg)
+        return super().resolve_command(ctx, args)
+
+
+def split_names(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Flatten repeated and comma-separated values: `("a,b", "c")` gives `("a", "b", "c")`."""
+    return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """Turn what a library says about a wrong name or value into a usage error (exit code 2).
+
+    Problems of the data itself (missing files, a schema that does not hold) leave with exit code 1.
+    """
+    from pb_data.schema import SchemaError
+
+    try:
+        yield
+    except (SchemaError, OSError) as error:
+        raise DataProblem(str(error)) from error
+    except (ValueError, KeyError, TypeError) as error:
+        message = error.args[0] if error.args else error
+        raise click.UsageError(str(message)) from error

@@ -1,0 +1,79 @@
+"""Flags that several verbs share: which data, and what its columns mean."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pb_data import PerturbationData
+
+__all__ = ["KEY_FLAGS", "data_options", "open_data", "parse_settings"]
+
+KEY_FLAGS = ("context_key", "perturbation_key", "control", "scale", "dose_key", "control_dose", "batch_key")
+
+
+def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the flags that describe a user's own file."""
+    flags = [
+        click.option("--context-key", help="obs column of the contexts (cell type, species, patient)."),
+        click.option("--perturbation-key", help="obs column of the perturbations."),
+        click.option("--control", help="Label of control cells in the perturbation column."),
+        click.option("--scale", type=click.Choice(["counts", "log1p"]), help="What X holds; it is never guessed."),
+        click.option("--dose-key", help="obs column of the doses, if there are any."),
+        click.option("--control-dose", type=float, help="Dose of control cells.  [default: 0]"),
+        click.option("--batch-key", help="obs column of donors or batches, if there is one."),
+    ]
+    for flag in reversed(flags):
+        command = flag(command)
+    return command
+
+
+def keys_from_flags(flags: dict[str, Any]) -> dict[str, Any]:
+    """Translate the flags to the fields of `pb_data.Keys`, leaving out those not given."""
+    return {name.removesuffix("_key"): flags[name] for name in KEY_FLAGS if name in flags and flags[name] is not None}
+
+
+def open_data(
+    dataset: str | None, data: str | None, keys: dict[str, Any], options: dict[str, Any]
+) -> "PerturbationData":
+    """Load a registered data set by name, or a user's own file by path.
+
+    A file needs its columns named, unless `pb data prepare` wrote them into it.
+    """
+    from pb_data import Keys, load, load_h5ad
+
+    if data is None:
+        return load(dataset or "pbmc", **options)
+    if not keys:
+        return load_h5ad(Path(data))
+    required = {"context", "perturbation", "control", "scale"} - set(keys)
+    if required:
+        flags = ", ".join(f"--{flag.replace('_', '-')}" for flag in KEY_FLAGS if flag.removesuffix("_key") in required)
+        msg = f"{data} needs its columns named: {flags} missing."
+        raise ValueError(msg)
+    return load_h5ad(Path(data), Keys(**keys))
+
+
+def parse_settings(pairs: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Read `MODEL.SETTING=VALUE` pairs; values are written as in TOML, a bare word is a string."""
+    settings: dict[str, dict[str, Any]] = {}
+    for pair in pairs:
+        target, equals, text = pair.partition("=")
+        model, dot, name = target.rpartition(".")
+        if not (equals and dot and model and name):
+            msg = f"--set {pair!r} was not understood; write it like --set scgen.max_epochs=50."
+            raise ValueError(msg)
+        settings.setdefault(model, {})[name.replace("-", "_")] = _value(text)
+    return settings
+
+
+def _value(text: str) -> Any:
+    """Read one TOML value."""
+    import tomllib
+
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

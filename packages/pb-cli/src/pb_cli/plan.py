@@ -1,0 +1,183 @@
+"""An experiment becomes a table of tasks; a task is one line, and everything it does follows from that line."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pb_cli.experiment import PRESETS, Experiment
+
+if TYPE_CHECKING:
+    from pb_data import PerturbationData
+
+__all__ = ["Plan", "Task", "make_plan", "read_plan", "to_lines"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One training and one scored prediction: a model, a split with its held-out context, a seed.
+
+    `source` rebuilds the data set, `split` and `split_parameters` the split (whose content must hash to
+    `split_hash`), `preprocess` the preprocessing, `settings` overrides the profile's.
+    """
+
+    source: dict[str, Any]
+    split: str
+    split_parameters: dict[str, Any]
+    split_hash: str
+    preprocess: dict[str, Any]
+    model: str
+    profile: str
+    settings: dict[str, Any]
+    seed: int
+
+    @property
+    def id(self) -> str:
+        """First twelve hex digits of the SHA-256 of the line."""
+        return hashlib.sha256(_canonical(dataclasses.asdict(self)).encode()).hexdigest()[:12]
+
+    @property
+    def context(self) -> str:
+        """The context whose perturbed cells are held out."""
+        return str(self.split_parameters["held_out"])
+
+    @property
+    def label(self) -> str:
+        """`model:profile`, which `pb_models.create` understands."""
+        return f"{self.model}:{self.profile}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The tasks in the order in which they run, the claim of their splits, and remarks worth printing."""
+
+    tasks: list[Task]
+    claim: str
+    remarks: list[str]
+
+
+def make_plan(experiment: Experiment, data: "PerturbationData") -> Plan:
+    """Expand an experiment on loaded data: contexts x models x seeds, context by context.
+
+    A deterministic baseline runs once per context, whatever the number of seeds.
+    """
+    from pb_data import make_split
+
+    preset = PRESETS[experiment.preset]
+    remarks = [f"Preset {experiment.preset}: {preset.words}."] if experiment.n_genes is None else []
+    specs = expand_models(experiment.models, baselines=experiment.baselines, remarks=remarks)
+    unused = set(experiment.settings) - {model for model, _, _ in specs}
+    if unused:
+        msg = f"Settings are given for {', '.join(sorted(unused))}, which is not among the models of this run."
+        raise ValueError(msg)
+    tasks, claims = [], []
+    for context in expand_contexts(experiment.hold_out, data):
+        split = make_split(
+            experiment.split,
+            data,
+            held_out=context,
+            seed=experiment.split_seed,
+            validation_fraction=experiment.validation_fraction,
+            target_controls=experiment.target_controls,  # type: ignore[arg-type] # checked by make_split
+            controls=experiment.controls,  # type: ignore[arg-type] # checked by make_split
+        )
+        claims.append(split.claim)
+        for model, profile, is_baseline in specs:
+            settings = model_settings(model, profile, experiment, preset.max_epochs)
+            tasks += [
+                Task(
+                    source=data.source,
+                    split=split.name,
+                    split_parameters=dict(split.parameters),
+                    split_hash=split.hash,
+                    preprocess={"n_genes": experiment.n_genes or preset.n_genes, "fit_on": experiment.fit_on},
+                    model=model,
+                    profile=profile,
+                    settings=settings,
+                    seed=seed,
+                )
+                for seed in (experiment.seeds[:1] if is_baseline else experiment.seeds)
+            ]
+    return Plan(tasks, claims[0], remarks)
+
+
+def expand_models(names: Iterable[str], *, baselines: bool, remarks: list[str]) -> list[tuple[str, str, bool]]:
+    """Expand `all`, `baselines` and `name:profile` to (name, profile, is it a baseline), baselines first."""
+    from pb_models import get_model, model_names
+
+    simple = [name for name in model_names() if get_model(name).is_baseline]
+    groups = {"all": model_names(), "baselines": simple}
+    asked = [spec for name in names for spec in groups.get(name, [name])]
+    missing = [name for name in simple if name not in {spec.partition(":")[0] for spec in asked}]
+    if baselines and missing:
+        remarks.append(f"Baselines added: {', '.join(missing)} (--no-baselines leaves them out).")
+        asked += missing
+    specs = dict.fromkeys(_spec(name) for name in asked)
+    return sorted(specs, key=lambda spec: not spec[2])
+
+
+def _spec(text: str) -> tuple[str, str, bool]:
+    """Split `name:profile`, taking the model's default where no profile is given."""
+    from pb_models import get_model
+
+    name, _, profile = text.partition(":")
+    model = get_model(name)
+    profile = profile or next(iter(model.profiles))
+    if profile not in model.profiles:
+        msg = f"Model {name} has no profile {profile!r}; it has {', '.join(model.profiles)}."
+        raise ValueError(msg)
+    return name, profile, model.is_baseline
+
+
+def expand_contexts(names: Iterable[str], data: "PerturbationData") -> list[str]:
+    """Expand `all`, names and indices to names of contexts."""
+    from pb_data import contexts, resolve_context
+
+    found: list[str] = []
+    for name in names:
+        found += contexts(data) if name == "all" else [resolve_context(data, name)]
+    return list(dict.fromkeys(found))
+
+
+def model_settings(model: str, profile: str, experiment: Experiment, max_epochs: int | None) -> dict[str, Any]:
+    """Collect the settings that differ from the profile: the preset's cap on epochs, then the user's.
+
+    They are checked by building the model once.
+    """
+    from pb_models import create, get_model
+
+    own = get_model(model).profiles[profile]
+    settings: dict[str, Any] = {}
+    if max_epochs is not None and hasattr(own, "max_epochs"):
+        settings["max_epochs"] = min(max_epochs, own.max_epochs)
+    settings |= experiment.settings.get(model, {})
+    create(f"{model}:{profile}", **settings)
+    return settings
+
+
+def to_lines(tasks: Iterable[Task]) -> str:
+    """Write tasks as JSON lines, `id` first."""
+    return "".join(_canonical({"id": task.id} | dataclasses.asdict(task)) + "\n" for task in tasks)
+
+
+def read_plan(path: Path) -> list[Task]:
+    """Read the tasks of a plan; a line whose id does not fit its content is refused."""
+    return [_from_line(json.loads(line), path) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _from_line(record: dict[str, Any], path: Path) -> Task:
+    """Rebuild one task and compare its id."""
+    task_id = record.pop("id")
+    task = Task(**record)
+    if task.id != task_id:
+        msg = f"{path}: the line of task {task_id} was changed after planning. Plan anew in another folder."
+        raise ValueError(msg)
+    return task
+
+
+def _canonical(value: Mapping[str, Any]) -> str:
+    """JSON with the keys of nested objects sorted, one line, no blanks: the same text for the same content."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
