@@ -135,11 +135,12 @@ class Model(ABC):
         """
         data = TrainingData.from_anndata(train, keys, validation)
         doses = self._doses_of(data)
-        self.genes, self.doses, self._keys, self.seed = data.genes, doses, keys, seed
+        self.genes, self.doses, self.seed, self._keys = data.genes, doses, seed, None
         start = time.perf_counter()
         record = self._fit(data, seed=seed, device=device, progress=progress)
         seconds = time.perf_counter() - start
         self.fit_record = {"seed": seed, "n_cells": len(data.control), "seconds": seconds, **record}
+        self._keys = keys
         return self
 
     def predict(self, control: AnnData, *, perturbation: str, dose: float | None = None) -> AnnData:

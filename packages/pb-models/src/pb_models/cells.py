@@ -51,7 +51,8 @@ class TrainingData:
         control = np.asarray(keys.is_control(adata.obs), dtype=bool)
         for name, cells in (("control", control), ("perturbed", ~control)):
             if not cells.any():
-                msg = f"none of the {adata.n_obs} training cells is {name} (control label: {keys.control!r}); check the keys"
+                labels = f"control label: {keys.control!r}"
+                msg = f"none of the {adata.n_obs} training cells is {name} ({labels}); check the keys and the split"
                 raise ValueError(msg)
         if validation is not None and (validation.shape != (adata.n_obs,) or validation.dtype != bool):
             given = f"{validation.dtype} of shape {validation.shape}"

@@ -41,17 +41,17 @@ MODELS: dict[str, ModelEntry] = {
         is_baseline=True,
     ),
     "linear": ModelEntry(
-        "pb_models.baselines:LinearShift",
+        "pb_models.pca_shifts:LinearShift",
         "Adds the shift that a ridge regression from control profile to shift, in PCA space, predicts for the target.",
         is_baseline=True,
     ),
     "pca-arithmetic": ModelEntry(
-        "pb_models.baselines:PcaArithmetic",
+        "pb_models.pca_shifts:PcaArithmetic",
         "Adds the mean shift of the training contexts in PCA space and maps back to genes.",
         is_baseline=True,
     ),
     "ot-map": ModelEntry(
-        "pb_models.baselines:OtMap",
+        "pb_models.transport:OtMap",
         "Moves control cells by the optimal-transport displacements of the nearest training context.",
         is_baseline=True,
     ),
