@@ -1,0 +1,68 @@
+"""Every link of the pages leads somewhere, every example prints what it says, the citation file is valid."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+import subprocess
+
+import pytest
+import yaml
+
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def pages(root):
+    """Every Markdown page of the repository."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.md"]
+    names = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout.split("\0")
+    return [root / name for name in names if name]
+
+
+def anchors(page):
+    """The anchors of a page's headings, as they are made by the usual renderers."""
+    headings = re.findall(r"^#+ +(.+)$", FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def leads_somewhere(page, link):
+    path, _, anchor = link.partition("#")
+    target = (page.parent / path).resolve() if path else page
+    return target.exists() and (not anchor or anchor in anchors(target))
+
+
+def test_every_relative_link_leads_somewhere(root, pages):
+    links = [(page, link) for page in pages for link in LINK.findall(FENCE.sub("", page.read_text()))]
+    local = [(page, link) for page, link in links if not re.match(r"\w+:", link)]
+    assert len(local) > 10
+    assert [f"{page.relative_to(root)}: {link}" for page, link in local if not leads_somewhere(page, link)] == []
+
+
+def test_a_dead_link_is_seen(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# One heading\n")
+    assert leads_somewhere(page, "page.md#one-heading")
+    assert not leads_somewhere(page, "page.md#another")
+    assert not leads_somewhere(page, "nowhere.md")
+
+
+def test_examples_of_the_pages(pages):
+    assert [page.name for page in pages if doctest.testfile(str(page), module_relative=False).failed] == []
+
+
+def test_examples_of_the_docstrings(package):
+    parent = importlib.import_module(package.replace("-", "_"))
+    modules = [each.name for each in pkgutil.walk_packages(parent.__path__, parent.__name__ + ".")]
+    results = {name: doctest.testmod(importlib.import_module(name)) for name in modules}
+    assert [name for name, result in results.items() if result.failed] == []
+
+
+def test_citation_file_is_valid(root):
+    citation = yaml.safe_load((root / "CITATION.cff").read_text())
+    assert citation["cff-version"] == "1.2.0"
+    assert {"message", "title", "authors"} <= citation.keys()
+    for reference in citation["references"]:
+        assert {"type", "title", "authors", "year"} <= reference.keys()
+        assert "doi" in reference or "url" in reference
