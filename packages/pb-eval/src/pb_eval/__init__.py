@@ -1,3 +1,78 @@
 """Evaluation for pb: perturbation-response metrics with declared definitions, prediction files, result tables."""
 
-__all__: list[str] = []
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from pb_eval.registry import DEFAULT_METRICS, METRICS, Metric, get_metric, metric_names
+
+if TYPE_CHECKING:
+    from pb_eval.artefact import (
+        ArtefactError,
+        PredictionInfo,
+        read_prediction,
+        validate_prediction,
+        write_prediction,
+    )
+    from pb_eval.reference import Cells, Reference
+    from pb_eval.scoring import evaluate
+    from pb_eval.spaces import Basis, fit_basis
+    from pb_eval.standings import Leaderboard, leaderboard
+    from pb_eval.table import RESULT_COLUMNS, read_table, result_rows, write_table
+
+__all__ = [
+    "DEFAULT_METRICS",
+    "METRICS",
+    "RESULT_COLUMNS",
+    "ArtefactError",
+    "Basis",
+    "Cells",
+    "Leaderboard",
+    "Metric",
+    "PredictionInfo",
+    "Reference",
+    "evaluate",
+    "fit_basis",
+    "get_metric",
+    "leaderboard",
+    "metric_names",
+    "read_prediction",
+    "read_table",
+    "result_rows",
+    "validate_prediction",
+    "write_prediction",
+    "write_table",
+]
+
+_LAZY = {
+    "RESULT_COLUMNS": "pb_eval.table",
+    "ArtefactError": "pb_eval.artefact",
+    "Basis": "pb_eval.spaces",
+    "Cells": "pb_eval.reference",
+    "Leaderboard": "pb_eval.standings",
+    "PredictionInfo": "pb_eval.artefact",
+    "Reference": "pb_eval.reference",
+    "evaluate": "pb_eval.scoring",
+    "fit_basis": "pb_eval.spaces",
+    "leaderboard": "pb_eval.standings",
+    "read_prediction": "pb_eval.artefact",
+    "read_table": "pb_eval.table",
+    "result_rows": "pb_eval.table",
+    "validate_prediction": "pb_eval.artefact",
+    "write_prediction": "pb_eval.artefact",
+    "write_table": "pb_eval.table",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs numpy, scipy or anndata when it is first used: listing the metrics stays instant."""
+    if name not in _LAZY:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    value = getattr(import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, imported yet or not."""
+    return sorted({*globals(), *__all__})

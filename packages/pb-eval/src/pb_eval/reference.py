@@ -1,0 +1,193 @@
+"""What predictions are held against: true and control cells of one held-out unit, each statistic computed once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pb_eval import differential
+from pb_eval.deltas import shift
+from pb_eval.genes import rank_up_regulated
+from pb_eval.matrix import Matrix, Moments, as_matrix, moments
+from pb_eval.means import resampled_means
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from pb_eval.spaces import Basis
+
+__all__ = ["Cells", "Reference"]
+
+
+class Cells:
+    """One group of cells and its statistics, each computed on first use.
+
+    Parameters
+    ----------
+    matrix
+        ``(cells, genes)``, log1p, as :func:`pb_eval.matrix.as_matrix` returns it.
+    control
+        Measured control cells that shifts and tests are taken against; None for the control itself.
+    basis
+        Principal components of the training cells.
+    seed
+        Of the resampled means.
+    """
+
+    def __init__(
+        self, matrix: Matrix, *, control: Cells | None = None, basis: Basis | None = None, seed: int = 0
+    ) -> None:
+        self.matrix = matrix
+        self.basis = basis
+        self.seed = seed
+        self._control = control
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells."""
+        return int(self.matrix.shape[0])
+
+    @property
+    def control(self) -> Cells:
+        """Control cells that this group is compared with (the control itself: with itself)."""
+        return self if self._control is None else self._control
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Mean and variance of each gene."""
+        return moments(self.matrix)
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """Mean of each gene, ``(genes,)``."""
+        return self.moments.mean
+
+    @cached_property
+    def shift(self) -> NDArray[np.float64]:
+        """Mean less the control's mean, ``(genes,)``."""
+        return shift(self.mean, self.control.mean)
+
+    @cached_property
+    def rank_sums(self) -> differential.RankSums:
+        """Mann-Whitney statistics against control."""
+        return differential.rank_sums(self.matrix, self.control.matrix)
+
+    @cached_property
+    def wilcoxon(self) -> differential.DifferentialTest:
+        """Wilcoxon rank-sum test against control, corrected for ties."""
+        return differential.wilcoxon(self.rank_sums)
+
+    @cached_property
+    def t_test(self) -> differential.DifferentialTest:
+        """Welch's t-test against control."""
+        return differential.t_test(self.moments, self.control.moments)
+
+    @cached_property
+    def coordinates(self) -> NDArray[np.float64]:
+        """Coordinates in the training cells' principal components, ``(cells, components)``."""
+        if self.basis is None:
+            msg = "a distance in PCA space needs a basis of training cells: give Reference(basis=fit_basis(training))."
+            raise ValueError(msg)
+        return self.basis.transform(self.matrix)
+
+    @cached_property
+    def resampled_means(self) -> NDArray[np.float64]:
+        """Means of 100 draws of 80 % of the cells, ``(100, genes)``."""
+        return resampled_means(self.matrix, seed=self.seed)
+
+
+class Reference:
+    """True and measured control cells of one held-out unit; reused for every model that predicts it.
+
+    Parameters
+    ----------
+    truth
+        Measured perturbed cells, ``(cells, genes)``, log1p, dense or CSR.
+    control
+        Measured control cells of the same context, ``(cells, genes)``, log1p; no model's predicted controls.
+    genes
+        Names of the columns, unique.
+    basis
+        Principal components of the training cells; None leaves out the metrics that need them.
+    seed
+        Of the resampled means and of the draw that equals group sizes.
+
+    Raises
+    ------
+    ValueError
+        In one sentence: other numbers of genes, duplicated names, empty groups, NaN or infinite values.
+
+    Examples
+    --------
+    >>> control, truth = np.zeros((3, 2)), np.array([[2.0, 0.0], [3.0, 0.0]])
+    >>> Reference(truth, control, ["ISG15", "CD3D"]).truth.shift
+    array([2.5, 0. ])
+    """
+
+    def __init__(
+        self, truth: Any, control: Any, genes: Sequence[str], basis: Basis | None = None, seed: int = 0
+    ) -> None:
+        self.genes = [str(gene) for gene in genes]
+        self.basis = basis
+        self.seed = seed
+        _check_genes(self.genes, basis)
+        self.control = Cells(as_matrix(control, "control", len(self.genes)), basis=basis, seed=seed)
+        self.truth = self.cells(truth, "truth")
+
+    def cells(self, matrix: Any, name: str = "prediction") -> Cells:
+        """Check a group of cells and set it beside this unit's control.
+
+        Parameters
+        ----------
+        matrix
+            ``(cells, genes)``, log1p, genes in this reference's order.
+        name
+            What the cells are, for messages.
+
+        Raises
+        ------
+        ValueError
+            As :func:`pb_eval.matrix.as_matrix`.
+        """
+        checked = as_matrix(matrix, name, len(self.genes))
+        return Cells(checked, control=self.control, basis=self.basis, seed=self.seed)
+
+    def ranking(self, cells: Cells) -> NDArray[np.intp]:
+        """Columns from most up- to most down-regulated in a group, ``(genes,)``."""
+        return rank_up_regulated(cells.rank_sums.auroc, cells.shift, self.genes)
+
+    def up_regulated(self, cells: Cells, k: int) -> NDArray[np.intp]:
+        """Columns of the up to ``k`` most up-regulated genes of a group, all with a score above 0."""
+        top = self.ranking(cells)[:k]
+        return top[cells.rank_sums.auroc[top] > 0.5]
+
+    def top_genes(self, k: int) -> NDArray[np.intp]:
+        """Columns of the ``k`` genes with the highest score in truth (all genes where there are fewer)."""
+        return self._truth_ranking[:k]
+
+    @cached_property
+    def significant(self) -> NDArray[np.intp]:
+        """Columns of the genes that differ between truth and control (Wilcoxon, FDR < 0.05)."""
+        return np.flatnonzero(self.truth.wilcoxon.adjusted < 0.05)
+
+    @cached_property
+    def _truth_ranking(self) -> NDArray[np.intp]:
+        return self.ranking(self.truth)
+
+
+def _check_genes(genes: Sequence[str], basis: Basis | None) -> None:
+    """Refuse duplicated names and a basis of other genes."""
+    repeated = [gene for gene, count in Counter(genes).items() if count > 1]
+    if repeated:
+        msg = f"{len(repeated)} gene names are given more than once (first: {repeated[0]!r}): make them unique."
+        raise ValueError(msg)
+    if basis is not None and basis.n_genes != len(genes):
+        msg = (
+            f"the basis was fitted on {basis.n_genes} genes, the reference has {len(genes)}: fit it on the same genes."
+        )
+        raise ValueError(msg)

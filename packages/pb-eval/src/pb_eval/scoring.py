@@ -1,0 +1,52 @@
+"""Score a prediction by any choice of metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pb_eval.registry import DEFAULT_METRICS, get_metric
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pb_eval.reference import Reference
+
+__all__ = ["evaluate"]
+
+
+def evaluate(prediction: Any, reference: Reference, metrics: Sequence[str] | None = None) -> dict[str, float]:
+    """Compare predicted with true cells of one held-out unit.
+
+    Parameters
+    ----------
+    prediction
+        Predicted perturbed cells, ``(cells, genes)``, log1p, dense or CSR, genes in the reference's order.
+    reference
+        True and control cells of the unit; keep it for the next model, it remembers what it has computed.
+    metrics
+        Names; None for the default ones, less those in PCA space where the reference has no basis.
+
+    Returns
+    -------
+    Value by name, in the order asked for. A metric's value does not depend on which others are asked for.
+
+    Raises
+    ------
+    ValueError
+        For an unknown metric (with the nearest names) or an unusable prediction, in one sentence.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pb_eval import Reference, evaluate
+    >>> control, truth = np.zeros((3, 2)), np.array([[2.0, 0.0], [3.0, 0.0]])
+    >>> reference = Reference(truth, control, ["ISG15", "CD3D"])
+    >>> evaluate(truth + 0.5, reference, ["mse_mean", "mae_mean"])
+    {'mse_mean': 0.25, 'mae_mean': 0.5}
+    """
+    names = DEFAULT_METRICS if metrics is None else metrics
+    chosen = [get_metric(name) for name in names]
+    if metrics is None and reference.basis is None:
+        chosen = [metric for metric in chosen if metric.space != "pca"]
+    cells = reference.cells(prediction)
+    return {metric.name: metric.compute(cells, reference) for metric in chosen}
