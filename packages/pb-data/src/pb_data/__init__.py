@@ -1,3 +1,93 @@
-"""Perturbation data for pb: data sets, schema, preprocessing fitted on training cells, and honest splits."""
+"""Perturbation data for pb: data sets, schema, preprocessing fitted on training cells, and honest splits.
 
-__all__: list[str] = []
+Names are imported on first use, so that listing data sets and splits costs no import of anndata or scanpy.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pb_data.datasets.card import Dataset, DatasetCard, PerturbationData
+    from pb_data.datasets.registry import DATASETS, card, dataset_names, get_dataset, load, load_h5ad, load_source
+    from pb_data.keys import Keys, Scale, label_array
+    from pb_data.manifest import read_manifest, write_manifest
+    from pb_data.preprocess import Preprocessor, PreprocessSettings, filter_cells, fit_preprocessor
+    from pb_data.schema import Problem, SchemaError, check, validate
+    from pb_data.splits import SPLITS, Split, contexts, get_split, make_split, resolve_context, split_names
+
+_HOMES = {
+    "DATASETS": "datasets.registry",
+    "SPLITS": "splits",
+    "Dataset": "datasets.card",
+    "DatasetCard": "datasets.card",
+    "Keys": "keys",
+    "PerturbationData": "datasets.card",
+    "PreprocessSettings": "preprocess",
+    "Preprocessor": "preprocess",
+    "Problem": "schema",
+    "Scale": "keys",
+    "SchemaError": "schema",
+    "Split": "splits",
+    "card": "datasets.registry",
+    "check": "schema",
+    "contexts": "splits",
+    "dataset_names": "datasets.registry",
+    "filter_cells": "preprocess",
+    "fit_preprocessor": "preprocess",
+    "get_dataset": "datasets.registry",
+    "get_split": "splits",
+    "label_array": "keys",
+    "load": "datasets.registry",
+    "load_h5ad": "datasets.registry",
+    "load_source": "datasets.registry",
+    "make_split": "splits",
+    "read_manifest": "manifest",
+    "resolve_context": "splits",
+    "split_names": "splits",
+    "validate": "schema",
+    "write_manifest": "manifest",
+}
+
+__all__ = [
+    "DATASETS",
+    "SPLITS",
+    "Dataset",
+    "DatasetCard",
+    "Keys",
+    "PerturbationData",
+    "PreprocessSettings",
+    "Preprocessor",
+    "Problem",
+    "Scale",
+    "SchemaError",
+    "Split",
+    "card",
+    "check",
+    "contexts",
+    "dataset_names",
+    "filter_cells",
+    "fit_preprocessor",
+    "get_dataset",
+    "get_split",
+    "label_array",
+    "load",
+    "load_h5ad",
+    "load_source",
+    "make_split",
+    "read_manifest",
+    "resolve_context",
+    "split_names",
+    "validate",
+    "write_manifest",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        msg = f"module 'pb_data' has no attribute {name!r}; it has {', '.join(__all__)}"
+        raise AttributeError(msg)
+    return getattr(import_module(f"pb_data.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,85 @@
+"""Files of data sets: given by the user, or fetched once into the cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pb_data.hashing import file_sha256
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from pb_data.datasets.card import DatasetCard
+
+__all__ = ["cache_folder", "existing", "locate"]
+
+
+def cache_folder() -> Path:
+    """Return the folder where fetched files are kept."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("pb")) / "datasets"
+
+
+def existing(path: str | PathLike[str]) -> Path:
+    """Return the absolute path of a file.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is no such file.
+    """
+    file = Path(path).expanduser().absolute()
+    if not file.is_file():
+        msg = f"there is no file {file}; check the path"
+        raise FileNotFoundError(msg)
+    return file
+
+
+def locate(card: DatasetCard, path: str | PathLike[str] | None) -> Path | None:
+    """Return the data set's file, or None where the set is embedded.
+
+    A given path comes first; a set with an address is fetched into the cache otherwise.
+
+    Raises
+    ------
+    ValueError
+        Where an embedded set is given a path, a needed path is not given, or the checksum is another than the card's.
+    FileNotFoundError
+        Where the path leads nowhere.
+    """
+    if card.embedded:
+        if path is not None:
+            msg = (
+                f"data set {card.name!r} is embedded and takes no path; for a file of your own name its columns instead"
+            )
+            raise ValueError(msg)
+        return None
+    if path is None:
+        return fetch(card)
+    file = existing(path)
+    if card.sha256 is not None and (found := file_sha256(file)) != card.sha256:
+        msg = f"{file} is not the file of data set {card.name!r}: its sha256 is {found}, expected {card.sha256}"
+        raise ValueError(msg)
+    return file
+
+
+def fetch(card: DatasetCard) -> Path:
+    """Fetch a data set's file into the cache, once, and check it.
+
+    Raises
+    ------
+    ValueError
+        Where the set has no address, or what came has another checksum.
+    """
+    if card.url is None:
+        msg = (
+            f"data set {card.name!r} needs the file {card.file_name} ({card.origin}), which has no stable address; "
+            f"give it with --data-path FILE, or load({card.name!r}, path=FILE)"
+        )
+        raise ValueError(msg)
+    import pooch
+
+    known_hash = None if card.sha256 is None else f"sha256:{card.sha256}"
+    return Path(pooch.retrieve(card.url, known_hash, fname=card.file_name, path=cache_folder(), progressbar=False))

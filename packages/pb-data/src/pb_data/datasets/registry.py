@@ -1,0 +1,202 @@
+"""Data sets by name; reading this file imports neither anndata nor pandas."""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pb_data.datasets.card import Dataset, DatasetCard, PerturbationData
+from pb_data.hashing import file_sha256
+from pb_data.keys import Keys
+from pb_data.nearest import nearest
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+__all__ = ["DATASETS", "card", "dataset_names", "get_dataset", "load", "load_h5ad", "load_source"]
+
+DATASETS: dict[str, str] = {
+    "pbmc": "pb_data.datasets.pbmc:PBMC",
+}
+
+
+def dataset_entries() -> dict[str, str]:
+    """Return name -> `module:attribute` of the built-in sets, then of installed packages (group `pb.datasets`).
+
+    Raises
+    ------
+    ValueError
+        Where an installed package claims the name of another data set.
+    """
+    found = dict(DATASETS)
+    for point in entry_points(group="pb.datasets"):
+        if point.name in found:
+            msg = f"the installed entry point {point.name!r} ({point.value}) takes the name of {found[point.name]}"
+            raise ValueError(msg)
+        found[point.name] = point.value
+    return found
+
+
+def dataset_names() -> list[str]:
+    """Return the names of all data sets.
+
+    Examples
+    --------
+    >>> "pbmc" in dataset_names()
+    True
+    """
+    return list(dataset_entries())
+
+
+def get_dataset(name: str) -> Dataset:
+    """Return a data set's card and reader.
+
+    Raises
+    ------
+    ValueError
+        Where no data set has this name; the nearest names are suggested.
+    """
+    entries = dataset_entries()
+    if name not in entries:
+        msg = f"there is no data set {name!r}{nearest(name, entries)} (choose from: {', '.join(entries)})"
+        raise ValueError(msg)
+    module, _, attribute = entries[name].partition(":")
+    dataset: Dataset = getattr(import_module(module), attribute)
+    return dataset
+
+
+def card(name: str) -> DatasetCard:
+    """Return what is known of a data set without reading it.
+
+    Raises
+    ------
+    ValueError
+        Where no data set has this name.
+
+    Examples
+    --------
+    >>> card("pbmc").keys.context
+    'cell_type'
+    """
+    return get_dataset(name).card
+
+
+def load(name: str, *, path: str | PathLike[str] | None = None, **options: Any) -> PerturbationData:
+    """Read a registered data set.
+
+    Parameters
+    ----------
+    path
+        The file, for sets that are neither embedded nor published under a stable address.
+    options
+        The set's own options, such as `singlets` and `megakaryocytes` of `pbmc`.
+
+    Raises
+    ------
+    ValueError
+        Where the name or an option is unknown, a file is needed and not given, its checksum is another, or its content
+        does not fit the schema.
+    FileNotFoundError
+        Where the path leads nowhere.
+
+    Examples
+    --------
+    >>> data = load("pbmc")
+    >>> data.adata.shape
+    (13566, 14053)
+    """
+    from pb_data.datasets.files import locate
+    from pb_data.schema import check
+
+    dataset = get_dataset(name)
+    options = complete_options(dataset, options)
+    file = locate(dataset.card, path)
+    sha256 = dataset.card.sha256 if file is None else file_sha256(file)
+    adata = dataset.read(file, **options)
+    if file is not None:
+        check(adata, dataset.card.keys)
+    source = {
+        "dataset": name,
+        "path": None if file is None else str(file),
+        "sha256": sha256,
+        "options": options,
+        "keys": dataset.card.keys.to_dict(),
+    }
+    return PerturbationData(adata, dataset.card.keys, name, source)
+
+
+def complete_options(dataset: Dataset, options: dict[str, Any]) -> dict[str, Any]:
+    """Return all of a reader's options, given or default.
+
+    Raises
+    ------
+    ValueError
+        Where an option is unknown to the reader.
+    """
+    parameters = inspect.signature(dataset.read).parameters.values()
+    defaults = {
+        parameter.name: parameter.default for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    for name in options:
+        if name not in defaults:
+            choices = f"options: {', '.join(defaults)}" if defaults else "it has none"
+            msg = f"data set {dataset.card.name!r} has no option {name!r}{nearest(name, defaults)} ({choices})"
+            raise ValueError(msg)
+    return {**defaults, **options}
+
+
+def load_h5ad(path: str | PathLike[str], keys: Keys, *, checked: bool = True) -> PerturbationData:
+    """Read one's own `.h5ad`.
+
+    Parameters
+    ----------
+    checked
+        Hold the content to the schema; a caller who lists the problems itself (`validate`) turns it off.
+
+    Raises
+    ------
+    SchemaError
+        Where the content does not fit the keys; every problem is named.
+    FileNotFoundError
+        Where the path leads nowhere.
+    """
+    from anndata import read_h5ad
+
+    from pb_data.datasets.files import existing
+    from pb_data.schema import check
+
+    file = existing(path)
+    adata = read_h5ad(file)
+    if checked:
+        check(adata, keys)
+    source = {"dataset": "file", "path": str(file), "sha256": file_sha256(file), "options": {}, "keys": keys.to_dict()}
+    return PerturbationData(adata, keys, file.stem, source)
+
+
+def load_source(source: dict[str, Any]) -> PerturbationData:
+    """Read a data set from the recipe in `PerturbationData.source`.
+
+    Raises
+    ------
+    ValueError
+        Where the content's checksum is no longer the recipe's.
+    FileNotFoundError
+        Where its file is gone.
+    """
+    path, expected = source["path"], source["sha256"]
+    if path is not None and (found := file_sha256(Path(path))) != expected:
+        msg = f"{path} has changed: its sha256 is {found}, the recipe says {expected}; give the original file"
+        raise ValueError(msg)
+    if source["dataset"] == "file":
+        return load_h5ad(path, Keys.from_dict(source["keys"]))
+    data = load(source["dataset"], path=path, **source["options"])
+    if data.source["sha256"] != expected:
+        msg = (
+            f"data set {data.name!r} of this version has sha256 {data.source['sha256']}, the recipe says {expected}; "
+            "install the version that wrote the recipe"
+        )
+        raise ValueError(msg)
+    return data
