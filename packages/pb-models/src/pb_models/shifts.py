@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 from scipy import sparse
@@ -15,7 +15,18 @@ if TYPE_CHECKING:
 
     from pb_models.cells import Matrix, TrainingData
 
-__all__ = ["ContextShifts", "PcaBasis", "context_shifts", "fit_pca", "leave_one_out", "pearson", "softmax_weights"]
+__all__ = [
+    "ContextShifts",
+    "PcaBasis",
+    "context_shifts",
+    "first_best",
+    "fit_pca",
+    "leave_one_out",
+    "pearson",
+    "softmax_weights",
+]
+
+T = TypeVar("T")
 
 _EXACT_GENES = 1000  # up to here the covariance matrix is small enough for an exact eigendecomposition
 
@@ -125,8 +136,19 @@ def leave_one_out(
         )
         for candidate in candidates
     ]
-    best = min(errors)
-    return next(c for c, error in zip(candidates, errors, strict=True) if error <= best * (1 + 1e-9))
+    return first_best(candidates, errors)
+
+
+def first_best(candidates: Sequence[T], errors: Sequence[float]) -> T:
+    """Return the candidate with the smallest error; equal errors (up to 1e-9 of it) go to the one listed first.
+
+    Examples
+    --------
+    >>> first_best([50, 15, 5], [2.0, 1.0, 1.0])
+    15
+    """
+    bound = min(errors) * (1 + 1e-9)
+    return next(candidate for candidate, error in zip(candidates, errors, strict=True) if error <= bound)
 
 
 def fit_pca(X: Matrix, n_components: int) -> PcaBasis:
