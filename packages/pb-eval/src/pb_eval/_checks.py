@@ -32,15 +32,15 @@ def near(name: str, choices: Iterable[object]) -> str:
 def find_problems(contents: Contents, declared: Mapping[str, Any]) -> list[str]:
     """Return one sentence for each contradiction between the cells and the `declared` fields of `uns["pb"]`."""
     problems = _table_problems(contents, declared)
-    if contents.matrix is None:
+    if not _is_matrix(contents.matrix):
         return problems
     return problems + _value_problems(contents.matrix, declared.get("scale"))
 
 
 def _table_problems(contents: Contents, values: Mapping[str, Any]) -> list[str]:
     obs, genes = contents.obs, contents.genes
-    if contents.matrix is None:
-        return ["There is no X: put the predicted expression there, cells x genes."]
+    if not _is_matrix(contents.matrix):
+        return ["X is neither an array nor a sparse matrix: write the predicted expression there, cells x genes."]
     shape = _shape(contents.matrix)
     if shape != (len(obs), len(genes)):
         return [f"X is {shape} but obs and var describe {(len(obs), len(genes))} cells x genes: write the file again."]
@@ -101,6 +101,10 @@ def _blocks(matrix: Any) -> Iterator[np.ndarray[Any, Any]]:
     step = max(1, _BLOCK_VALUES // int(np.prod(matrix.shape[1:], dtype=int) or 1))
     blocks = (np.asarray(matrix[start : start + step]) for start in range(0, matrix.shape[0], step))
     return (block for block in blocks if block.size)
+
+
+def _is_matrix(matrix: Any) -> bool:
+    return "shape" in matrix.attrs and "data" in matrix if isinstance(matrix, h5py.Group) else hasattr(matrix, "dtype")
 
 
 def _shape(matrix: Any) -> tuple[int, ...]:

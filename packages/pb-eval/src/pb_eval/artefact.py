@@ -155,7 +155,7 @@ def read_prediction(path: Path | str) -> tuple[AnnData, PredictionInfo]:
         With one sentence for everything that is wrong with the file.
     """
     with _opened(path) as file:
-        contents = _contents(file)._replace(matrix=_as_rows(read_elem(file["X"])))
+        contents = _contents(file)._replace(matrix=_as_rows(_element(file, "X")))
         _refuse(path, _problems(contents))
     adata = AnnData(X=contents.matrix, obs=contents.obs, var=pd.DataFrame(index=contents.genes))
     return adata, PredictionInfo.from_uns(contents.uns)
@@ -197,8 +197,18 @@ def _contents(file: h5py.File) -> Contents:
     if missing:
         msg = f"{file.filename} holds no {', '.join(missing)}: write it as an AnnData (.h5ad) with X, obs and var."
         raise ArtefactError(msg)
-    uns = read_elem(file["uns/pb"]) if "uns/pb" in file else None
-    return Contents(file["X"], read_elem(file["obs"]), read_elem(file["var"]).index, uns)
+    uns = _element(file, "uns/pb") if "uns/pb" in file else None
+    return Contents(file["X"], _element(file, "obs"), _element(file, "var").index, uns)
+
+
+def _element(file: h5py.File, name: str) -> Any:
+    try:
+        return read_elem(file[name])
+    except OSError:
+        raise
+    except Exception as error:  # whatever anndata stumbles over, the file is what has to be mended
+        msg = f"{file.filename} holds {name} in no form that anndata reads ({error!r}): write it again."
+        raise ArtefactError(msg) from error
 
 
 def _problems(contents: Contents) -> list[str]:
@@ -213,9 +223,7 @@ def _refuse(path: Path | str, problems: list[str]) -> None:
 
 
 def _as_rows(matrix: Any) -> Any:
-    if matrix is None or isinstance(matrix, np.ndarray):
-        return matrix
-    return matrix.tocsr()
+    return matrix.tocsr() if hasattr(matrix, "tocsr") else matrix
 
 
 def _encode(value: Mapping[str, Any]) -> str:
@@ -235,8 +243,8 @@ def _parse(uns: Mapping[str, Any] | None) -> tuple[dict[str, Any], list[str]]:
     """Return the fields that could be read, and a sentence for each that could not."""
     if not isinstance(uns, Mapping):
         return {}, ['uns["pb"] is missing: set adata.uns["pb"] = PredictionInfo(...).to_uns().']
-    version = uns.get("schema_version")
-    if version != SCHEMA_VERSION:
+    version: Any = uns.get("schema_version")
+    if np.ndim(version) or version != SCHEMA_VERSION:
         msg = f"uns['pb'] has schema version {version}, not {SCHEMA_VERSION}, which this pb-eval reads: update it."
         return {}, [msg]
     values: dict[str, Any] = {}
@@ -250,9 +258,10 @@ def _parse(uns: Mapping[str, Any] | None) -> tuple[dict[str, Any], list[str]]:
 
 
 def _decode(name: str, raw: Any, values: dict[str, Any], problems: list[str]) -> None:
+    raw = raw.item() if isinstance(raw, np.generic) else raw
     kind = dict if name in _MAPPINGS else int if name in _INTEGERS else float if name in _FLOATS else str
     try:
-        value = json.loads(raw) if kind is dict else raw.item() if isinstance(raw, np.generic) else raw
+        value = json.loads(raw) if kind is dict else raw
     except (TypeError, ValueError):
         value = None
     if kind is float and type(value) is int:
