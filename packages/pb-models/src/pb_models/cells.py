@@ -106,7 +106,10 @@ class TrainingData:
 
     def mean(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the mean expression (genes,) of some rows, summed in float64."""
-        return np.asarray(self.X[rows].mean(axis=0, dtype=np.float64)).ravel()
+        part = self.X[rows]
+        if isinstance(part, np.ndarray):
+            return np.asarray(part.mean(axis=0, dtype=np.float64))
+        return np.asarray(np.ones(len(rows)) @ part) / len(rows)  # scipy's own mean sums float32 in float32
 
 
 def expression(adata: AnnData) -> Matrix:

@@ -68,6 +68,9 @@ class VaeSettings(Settings):
             self.at_least(name, 0)
         for name in ("learning_rate", "adam_eps"):
             self.at_least(name, 0, strictly=True)
+        if self.dropout >= 1:
+            msg = f"{type(self).__name__}.dropout is {self.dropout}; it has to be less than 1"
+            raise ValueError(msg)
 
 
 class LatentModel(Model):
