@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 from pathlib import Path
 
 import anndata
@@ -51,7 +50,7 @@ def main() -> None:
     try:
         write_embedded(draft, sparse.csr_matrix(original.X), original.obs, original.var_names.to_numpy().astype(str))
         sha256 = require_equal(original, draft)
-        os.replace(draft, arguments.target)
+        draft.replace(arguments.target)
     finally:
         draft.unlink(missing_ok=True)
     size = arguments.target.stat().st_size / 1e6

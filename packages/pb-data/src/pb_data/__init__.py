@@ -7,21 +7,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pb_data.datasets.card import Dataset, DatasetCard, PerturbationData
+    from pb_data.datasets.cards import Dataset, DatasetCard, PerturbationData
     from pb_data.datasets.registry import DATASETS, card, dataset_names, get_dataset, load, load_h5ad, load_source
     from pb_data.keys import Keys, Scale, label_array
     from pb_data.manifest import read_manifest, write_manifest
-    from pb_data.preprocess import Preprocessor, PreprocessSettings, filter_cells, fit_preprocessor
-    from pb_data.schema import Problem, SchemaError, check, validate
+    from pb_data.preprocess import PreprocessSettings, Preprocessor, filter_cells, fit_preprocessor
+    from pb_data.schema import Problem, SchemaError, check, notes, validate
     from pb_data.splits import SPLITS, Split, contexts, get_split, make_split, resolve_context, split_names
 
 _HOMES = {
     "DATASETS": "datasets.registry",
     "SPLITS": "splits",
-    "Dataset": "datasets.card",
-    "DatasetCard": "datasets.card",
+    "Dataset": "datasets.cards",
+    "DatasetCard": "datasets.cards",
     "Keys": "keys",
-    "PerturbationData": "datasets.card",
+    "PerturbationData": "datasets.cards",
     "PreprocessSettings": "preprocess",
     "Preprocessor": "preprocess",
     "Problem": "schema",
@@ -41,6 +41,7 @@ _HOMES = {
     "load_h5ad": "datasets.registry",
     "load_source": "datasets.registry",
     "make_split": "splits",
+    "notes": "schema",
     "read_manifest": "manifest",
     "resolve_context": "splits",
     "split_names": "splits",
@@ -74,6 +75,7 @@ __all__ = [
     "load_h5ad",
     "load_source",
     "make_split",
+    "notes",
     "read_manifest",
     "resolve_context",
     "split_names",

@@ -12,7 +12,7 @@ from pb_data.splits import ControlPolicy, Controls, Split, contexts, resolve_con
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pb_data.datasets.card import PerturbationData
+    from pb_data.datasets.cards import PerturbationData
 
 __all__ = ["assemble", "draw_fraction", "leave_context_out", "random_half"]
 
@@ -23,8 +23,8 @@ def leave_context_out(data: PerturbationData, *, held_out: str, **options: Any) 
     others = [name for name in contexts(data) if name != target]
     if not others:
         msg = (
-            f"{target!r} is the only context of {data.name!r} with control and perturbed cells; holding it out leaves no "
-            "perturbed cell to learn from (a second context is needed, or the split 'random')"
+            f"{target!r} is the only context of {data.name!r} with control and perturbed cells; holding it out leaves "
+            "no perturbed cell to learn from (add a second context, or use the split 'random')"
         )
         raise ValueError(msg)
     in_target = label_array(data.adata.obs, data.keys.context) == target
@@ -37,7 +37,7 @@ def leave_context_out(data: PerturbationData, *, held_out: str, **options: Any) 
 
 
 def random_half(data: PerturbationData, *, held_out: str, seed: int, **options: Any) -> Split:
-    """Hold out a random half of one context's perturbed cells while the other half trains: leaks, an upper reference."""
+    """Hold out a random half of one context's perturbed cells while the other half trains: the leaky reference."""
     target = resolve_context(data, held_out)
     in_target = label_array(data.adata.obs, data.keys.context) == target
     perturbed = np.flatnonzero(in_target & ~data.keys.is_control(data.adata.obs))
@@ -49,8 +49,8 @@ def random_half(data: PerturbationData, *, held_out: str, seed: int, **options: 
         draw_fraction(perturbed, strata(data)[perturbed], 0.5, np.random.default_rng([seed, 2]), at_least_one=True)
     ] = True
     claim = (
-        f"seen context, seen perturbation: a random half of the perturbed cells of {target!r} was held out and the other "
-        "half trained the model, so the score says nothing about unseen contexts (leaky reference)"
+        f"seen context, seen perturbation: a random half of the perturbed cells of {target!r} was held out and the "
+        "other half trained the model, so the score says nothing about unseen contexts (leaky reference)"
     )
     return assemble("random", data, target, claim, in_target, truth, seed=seed, **options)
 
@@ -87,8 +87,8 @@ def assemble(
         held_out=held_out,
         claim=claim,
         parameters={
-            "seed": seed,
-            "validation_fraction": validation_fraction,
+            "seed": int(seed),
+            "validation_fraction": float(validation_fraction),
             "target_controls": target_controls,
             "controls": controls,
             "n_cells": data.adata.n_obs,
@@ -103,7 +103,7 @@ def assemble(
 
 
 def strata(data: PerturbationData) -> NDArray[np.int64]:
-    """Number the (context, perturbation) groups and return each cell's, (cells,)."""
+    """Return the number of each cell's (context, perturbation) group, (cells,)."""
     obs = data.adata.obs
     _, context = np.unique(label_array(obs, data.keys.context), return_inverse=True)
     names, perturbation = np.unique(label_array(obs, data.keys.perturbation), return_inverse=True)

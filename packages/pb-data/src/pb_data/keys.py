@@ -64,9 +64,7 @@ class Keys:
 
     def __post_init__(self) -> None:
         if self.scale not in get_args(Scale):
-            msg = (
-                f"scale is {self.scale!r}; declare 'counts' for raw counts or 'log1p' for log of 1 + normalised counts"
-            )
+            msg = f"scale is {self.scale!r}; declare 'counts' (raw counts) or 'log1p' (of normalised counts)"
             raise ValueError(msg)
         columns = list(self.columns.values())
         if repeated := sorted({column for column in columns if columns.count(column) > 1}):

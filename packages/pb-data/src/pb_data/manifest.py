@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +21,12 @@ def write_manifest(split: Split, path: str | PathLike[str]) -> None:
     """Write a split as JSON text, whole or not at all."""
     target = Path(path)
     content = {"manifest_version": MANIFEST_VERSION, "hash": split.hash, "split": split.to_dict()}
-    handle, draft = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            json.dump(content, file, ensure_ascii=False)
-            file.write("\n")
-        Path(draft).replace(target)
+        draft.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
+        draft.replace(target)
     finally:
-        Path(draft).unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
 
 
 def read_manifest(path: str | PathLike[str]) -> Split:
@@ -59,6 +56,6 @@ def parse(path: Path) -> dict[str, Any]:
         msg = f"{path} is no split manifest: it needs manifest_version, hash and split"
         raise ValueError(msg)
     if content["manifest_version"] != MANIFEST_VERSION:
-        msg = f"{path} has manifest version {content['manifest_version']}, this is version {MANIFEST_VERSION}; make it anew"
+        msg = f"{path} has manifest version {content['manifest_version']}, not {MANIFEST_VERSION}; make the split anew"
         raise ValueError(msg)
     return content

@@ -181,7 +181,8 @@ class Preprocessor:
     def _library_sizes(self, X: sparse.csr_matrix, adata: AnnData) -> NDArray[np.float64]:
         if self._library_size is None:
             return np.asarray(X.sum(axis=1, dtype=np.float64)).ravel()
-        return adata.obs[self._library_size].to_numpy(dtype=np.float64)
+        sizes: NDArray[np.float64] = adata.obs[self._library_size].to_numpy(dtype=np.float64)
+        return sizes
 
     def _select(self, X: sparse.csr_matrix, candidates: NDArray[np.intp], training: AnnData) -> NDArray[np.intp]:
         n_genes = self.settings.n_genes
@@ -201,11 +202,12 @@ class Preprocessor:
             missing = [gene for gene in self.genes if gene not in adata.var_names]
             detail = f"{len(missing)} of the chosen are missing, first: {missing[0]}" if missing else "none is missing"
             msg = (
-                f"the {adata.n_vars} genes are not those the preprocessor was fitted on ({detail}); give the cells with "
-                "all genes of the data set, in its order, because a cell's total is taken over all of them"
+                f"the {adata.n_vars} genes are not those the preprocessor was fitted on ({detail}); give the "
+                "cells with all genes of the data set, in its order: a cell's total is taken over all of them"
             )
             raise ValueError(msg)
-        return adata.var_names.get_indexer(self.genes)
+        columns: NDArray[np.intp] = adata.var_names.get_indexer(self.genes)
+        return columns
 
 
 def fit_preprocessor(
@@ -229,7 +231,7 @@ def filter_cells(adata: AnnData, *, min_counts: float = 0, min_genes: int = 0) -
     """
     X = as_csr(adata.X)
     counts = np.asarray(X.sum(axis=1, dtype=np.float64)).ravel()
-    genes = np.asarray((X != 0).sum(axis=1)).ravel()
+    genes = np.bincount(X.tocoo().row[X.data != 0], minlength=X.shape[0])
     return adata[(counts >= min_counts) & (genes >= min_genes)]
 
 

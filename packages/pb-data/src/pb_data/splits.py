@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from pb_data.datasets.card import PerturbationData
+    from pb_data.datasets.cards import PerturbationData
 
 __all__ = [
     "SPLITS",
@@ -100,7 +100,7 @@ class Split:
         for one, other in self._forbidden_overlaps():
             shared = np.intersect1d(getattr(self, one), getattr(self, other), assume_unique=True)
             if shared.size:
-                msg = f"{shared.size} cells are in both {one} and {other} (first row: {shared[0]}); they have to be disjoint"
+                msg = f"{shared.size} cells are in both {one} and {other} (first row: {shared[0]}), which have to be disjoint"
                 raise ValueError(msg)
 
     def _forbidden_overlaps(self) -> list[tuple[str, str]]:
@@ -120,7 +120,16 @@ class Split:
         return {part: int(getattr(self, part).size) for part in PARTS}
 
     def training(self, adata: AnnData) -> tuple[AnnData, NDArray[np.bool_]]:
-        """Return the cells to fit on, in the order of the data (a view), and a mask of those for validation."""
+        """Return the cells to fit on, in the order of the data (a view), and a mask of those for validation.
+
+        Raises
+        ------
+        ValueError
+            Where the data have another number of cells than those that were split.
+        """
+        if adata.n_obs != (n_cells := self.parameters.get("n_cells", adata.n_obs)):
+            msg = f"the split was drawn from {n_cells} cells of {self.dataset!r}, not {adata.n_obs}; give the same cells"
+            raise ValueError(msg)
         cells = np.union1d(self.train, self.validation)
         return adata[cells], np.isin(cells, self.validation, assume_unique=True)
 
@@ -132,7 +141,9 @@ class Split:
     @classmethod
     def from_dict(cls, d: dict[str, Any]) -> Split:
         """Rebuild a split from `to_dict`."""
-        return cls(**{name: np.array(value, dtype=np.int64) if name in PARTS else value for name, value in d.items()})
+        values: dict[str, Any] = dict(d)
+        values.update({part: np.array(d[part], dtype=np.int64) for part in PARTS})
+        return cls(**values)
 
 
 def split_names() -> list[str]:
@@ -197,13 +208,8 @@ def make_split(
     >>> split.claim
     "unseen context, seen perturbation: the perturbed cells of 'B cells' were held out, its control cells were not"
     """
-    choices = {"target_controls": (target_controls, ControlPolicy), "controls": (controls, Controls)}
-    for option, (value, allowed) in choices.items():
-        if value not in allowed.__args__:
-            msg = (
-                f"{option} is {value!r}{nearest(value, allowed.__args__)} (choose from: {', '.join(allowed.__args__)})"
-            )
-            raise ValueError(msg)
+    require_choice("target_controls", target_controls, get_args(ControlPolicy))
+    require_choice("controls", controls, get_args(Controls))
     if not 0 <= validation_fraction < 1:
         msg = f"validation_fraction is {validation_fraction}; give a number from 0 to below 1"
         raise ValueError(msg)
@@ -215,6 +221,13 @@ def make_split(
         target_controls=target_controls,
         controls=controls,
     )
+
+
+def require_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise where a value is not among the choices."""
+    if value not in choices:
+        msg = f"{option} is {value!r}{nearest(value, choices)} (choose from: {', '.join(choices)})"
+        raise ValueError(msg)
 
 
 def contexts(data: PerturbationData) -> list[str]:

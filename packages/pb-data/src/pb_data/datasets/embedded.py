@@ -79,7 +79,7 @@ def write_embedded(path: Path, counts: sparse.csr_matrix, obs: pd.DataFrame, gen
 
 
 def store(group: h5py.Group, name: str, array: NDArray[Any]) -> None:
-    """Write one array with byte shuffle and gzip, and without a time stamp, so that the same content is the same file."""
+    """Write one array with byte shuffle and gzip; h5py adds no time stamp, so the same content is the same file."""
     group.create_dataset(
         name, data=array, chunks=(min(len(array), 1 << 20),), shuffle=True, compression="gzip", compression_opts=9
     )

@@ -10,7 +10,7 @@ from pb_data.hashing import file_sha256
 if TYPE_CHECKING:
     from os import PathLike
 
-    from pb_data.datasets.card import DatasetCard
+    from pb_data.datasets.cards import DatasetCard
 
 __all__ = ["cache_folder", "existing", "locate"]
 
@@ -51,9 +51,7 @@ def locate(card: DatasetCard, path: str | PathLike[str] | None) -> Path | None:
     """
     if card.embedded:
         if path is not None:
-            msg = (
-                f"data set {card.name!r} is embedded and takes no path; for a file of your own name its columns instead"
-            )
+            msg = f"data set {card.name!r} is embedded and takes no path; read a file of your own with load_h5ad"
             raise ValueError(msg)
         return None
     if path is None:

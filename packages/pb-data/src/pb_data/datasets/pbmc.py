@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pb_data.datasets.card import Dataset, DatasetCard
+from pb_data.datasets.cards import Dataset, DatasetCard
 from pb_data.keys import Keys
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ PBMC = Dataset(
         keys=Keys(context="cell_type", perturbation="condition", control="control", scale="counts", batch="donor"),
         citation="Kang et al., Multiplexed droplet single-cell RNA-sequencing using natural genetic variation, "
         "Nature Biotechnology 36, 89-94 (2018), doi:10.1038/nbt.4042",
-        licence="Public data of NCBI GEO, free to use with citation; GEO places no restriction of its own.",
+        licence="NCBI places no restriction on the use of GEO data; its submitters may hold rights in them.",
         origin="GEO GSE96583",
         contexts="seven cell types (eight with megakaryocytes) of eight lupus patients",
         embedded=True,

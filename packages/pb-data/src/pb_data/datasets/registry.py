@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pb_data.datasets.card import Dataset, DatasetCard, PerturbationData
+from pb_data.datasets.cards import Dataset, DatasetCard, PerturbationData
 from pb_data.hashing import file_sha256
 from pb_data.keys import Keys
 from pb_data.nearest import nearest
@@ -20,6 +20,11 @@ __all__ = ["DATASETS", "card", "dataset_names", "get_dataset", "load", "load_h5a
 
 DATASETS: dict[str, str] = {
     "pbmc": "pb_data.datasets.pbmc:PBMC",
+    "pbmc-scgen": "pb_data.datasets.published:PBMC_SCGEN",
+    "nault": "pb_data.datasets.published:NAULT",
+    "nault-liver": "pb_data.datasets.published:NAULT_LIVER",
+    "cross-species": "pb_data.datasets.published:CROSS_SPECIES",
+    "sciplex3": "pb_data.datasets.published:SCIPLEX3",
 }
 
 
