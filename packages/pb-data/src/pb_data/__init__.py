@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pb_data.datasets.cards import Dataset, DatasetCard, PerturbationData
-    from pb_data.datasets.registry import DATASETS, card, dataset_names, get_dataset, load, load_h5ad, load_source
+    from pb_data.datasets.own import load_h5ad, write_h5ad
+    from pb_data.datasets.registry import DATASETS, card, dataset_names, get_dataset, load, load_source
     from pb_data.keys import Keys, Scale, label_array
     from pb_data.manifest import read_manifest, write_manifest
-    from pb_data.preprocess import PreprocessSettings, Preprocessor, filter_cells, fit_preprocessor
+    from pb_data.preprocess import Preprocessor, PreprocessSettings, filter_cells, fit_preprocessor
     from pb_data.schema import Problem, SchemaError, check, notes, validate
     from pb_data.splits import SPLITS, Split, contexts, get_split, make_split, resolve_context, split_names
 
@@ -38,7 +39,7 @@ _HOMES = {
     "get_split": "splits",
     "label_array": "keys",
     "load": "datasets.registry",
-    "load_h5ad": "datasets.registry",
+    "load_h5ad": "datasets.own",
     "load_source": "datasets.registry",
     "make_split": "splits",
     "notes": "schema",
@@ -46,6 +47,7 @@ _HOMES = {
     "resolve_context": "splits",
     "split_names": "splits",
     "validate": "schema",
+    "write_h5ad": "datasets.own",
     "write_manifest": "manifest",
 }
 
@@ -80,6 +82,7 @@ __all__ = [
     "resolve_context",
     "split_names",
     "validate",
+    "write_h5ad",
     "write_manifest",
 ]
 

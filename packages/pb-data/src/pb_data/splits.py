@@ -100,7 +100,7 @@ class Split:
         for one, other in self._forbidden_overlaps():
             shared = np.intersect1d(getattr(self, one), getattr(self, other), assume_unique=True)
             if shared.size:
-                msg = f"{shared.size} cells are in both {one} and {other} (first row: {shared[0]}), which have to be disjoint"
+                msg = f"{shared.size} cells are in both {one} and {other} (row {shared[0]} first), which have to be disjoint"
                 raise ValueError(msg)
 
     def _forbidden_overlaps(self) -> list[tuple[str, str]]:
@@ -128,7 +128,7 @@ class Split:
             Where the data have another number of cells than those that were split.
         """
         if adata.n_obs != (n_cells := self.parameters.get("n_cells", adata.n_obs)):
-            msg = f"the split was drawn from {n_cells} cells of {self.dataset!r}, not {adata.n_obs}; give the same cells"
+            msg = f"the split was drawn from {n_cells} cells of {self.dataset!r}, not {adata.n_obs}; give those cells"
             raise ValueError(msg)
         cells = np.union1d(self.train, self.validation)
         return adata[cells], np.isin(cells, self.validation, assume_unique=True)

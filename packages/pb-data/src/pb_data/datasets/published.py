@@ -119,8 +119,8 @@ NAULT = Dataset(
         name="nault",
         title="Mouse liver nuclei at nine doses of TCDD (0 to 30 ug/kg)",
         keys=Keys(context="celltype", perturbation="perturbation", control="control", scale="counts", dose="Dose"),
-        citation="Nault et al., Single-cell transcriptomics shows dose-dependent disruption of hepatic zonation by TCDD "
-        "in mice, Toxicological Sciences 191, 135-148 (2023)",
+        citation="Nault et al., Single-cell transcriptomics shows dose-dependent disruption of hepatic zonation by "
+        "TCDD in mice, Toxicological Sciences 191, 135-148 (2023)",
         licence=GEO,
         origin="GEO GSE184506, as shared by the authors of scVIDR",
         contexts="eleven cell types of the liver and its immune cells",

@@ -16,7 +16,7 @@ from pb_data.nearest import nearest
 if TYPE_CHECKING:
     from os import PathLike
 
-__all__ = ["DATASETS", "card", "dataset_names", "get_dataset", "load", "load_h5ad", "load_source"]
+__all__ = ["DATASETS", "card", "dataset_names", "get_dataset", "load", "load_source"]
 
 DATASETS: dict[str, str] = {
     "pbmc": "pb_data.datasets.pbmc:PBMC",
@@ -153,34 +153,6 @@ def complete_options(dataset: Dataset, options: dict[str, Any]) -> dict[str, Any
     return {**defaults, **options}
 
 
-def load_h5ad(path: str | PathLike[str], keys: Keys, *, checked: bool = True) -> PerturbationData:
-    """Read one's own `.h5ad`.
-
-    Parameters
-    ----------
-    checked
-        Hold the content to the schema; a caller who lists the problems itself (`validate`) turns it off.
-
-    Raises
-    ------
-    SchemaError
-        Where the content does not fit the keys; every problem is named.
-    FileNotFoundError
-        Where the path leads nowhere.
-    """
-    from anndata import read_h5ad
-
-    from pb_data.datasets.files import existing
-    from pb_data.schema import check
-
-    file = existing(path)
-    adata = read_h5ad(file)
-    if checked:
-        check(adata, keys)
-    source = {"dataset": "file", "path": str(file), "sha256": file_sha256(file), "options": {}, "keys": keys.to_dict()}
-    return PerturbationData(adata, keys, file.stem, source)
-
-
 def load_source(source: dict[str, Any]) -> PerturbationData:
     """Read a data set from the recipe in `PerturbationData.source`.
 
@@ -196,6 +168,8 @@ def load_source(source: dict[str, Any]) -> PerturbationData:
         msg = f"{path} has changed: its sha256 is {found}, the recipe says {expected}; give the original file"
         raise ValueError(msg)
     if source["dataset"] == "file":
+        from pb_data.datasets.own import load_h5ad
+
         return load_h5ad(path, Keys.from_dict(source["keys"]))
     data = load(source["dataset"], path=path, **source["options"])
     if data.source["sha256"] != expected:

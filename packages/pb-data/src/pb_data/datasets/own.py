@@ -1,0 +1,93 @@
+"""One's own `.h5ad`, with the meaning of its columns given or written into it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pb_data.datasets.cards import PerturbationData
+from pb_data.datasets.files import existing
+from pb_data.hashing import canonical_json, file_sha256
+from pb_data.keys import Keys
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from anndata import AnnData
+
+__all__ = ["load_h5ad", "write_h5ad"]
+
+SLOT = "pb_keys"  # where in uns the keys are kept, as JSON text
+
+
+def load_h5ad(path: str | PathLike[str], keys: Keys | None = None, *, checked: bool = True) -> PerturbationData:
+    """Read one's own `.h5ad`.
+
+    Parameters
+    ----------
+    keys
+        Names of the obs columns; None takes those that `write_h5ad` wrote into the file.
+    checked
+        Hold the content to the schema; a caller who lists the problems itself (`validate`) turns it off.
+
+    Raises
+    ------
+    SchemaError
+        Where the content does not fit the keys; every problem is named.
+    ValueError
+        Where no keys are given and the file holds none.
+    FileNotFoundError
+        Where the path leads nowhere.
+    """
+    from anndata import read_h5ad
+
+    from pb_data.schema import check
+
+    file = existing(path)
+    adata = read_h5ad(file)
+    keys = keys or written_keys(adata, file)
+    if checked:
+        check(adata, keys)
+    source = {"dataset": "file", "path": str(file), "sha256": file_sha256(file), "options": {}, "keys": keys.to_dict()}
+    return PerturbationData(adata, keys, file.stem, source)
+
+
+def written_keys(adata: AnnData, file: Path) -> Keys:
+    """Return the keys that `write_h5ad` wrote into a file.
+
+    Raises
+    ------
+    ValueError
+        Where it holds none.
+    """
+    if SLOT not in adata.uns:
+        msg = (
+            f"{file} does not say what its columns mean; name the context, perturbation, control label and scale "
+            "(Keys(...), or --context-key, --perturbation-key, --control and --scale)"
+        )
+        raise ValueError(msg)
+    return Keys.from_dict(json.loads(str(adata.uns[SLOT])))
+
+
+def write_h5ad(path: str | PathLike[str], adata: AnnData, keys: Keys) -> None:
+    """Write checked cells with the meaning of their columns, whole or not at all, so that `load_h5ad` needs no keys.
+
+    Raises
+    ------
+    SchemaError
+        Where the content does not fit the keys; nothing is written.
+    """
+    from pb_data.schema import check
+
+    check(adata, keys)
+    target = Path(path)
+    cells = adata.copy()
+    cells.uns[SLOT] = canonical_json(keys.to_dict())
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        cells.write_h5ad(draft, compression="gzip")
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
