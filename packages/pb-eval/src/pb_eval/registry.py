@@ -143,7 +143,7 @@ METRICS: dict[str, Metric] = {
         range=(0.0, 1.0),
         perfect=1.0,
         gene_set="top100",
-        degenerate={"truth equals control": NAN},
+        degenerate={"no up-regulated gene": NAN, "truth equals control": NAN},
         definition=(
             "share of the true list's genes in the predicted list, each list holding the up to 100 genes with the "
             "highest Wilcoxon score above 0 against the measured control (common genes / 100 where 100 go up in truth)"
@@ -157,7 +157,7 @@ METRICS: dict[str, Metric] = {
         range=(0.0, 1.0),
         perfect=1.0,
         gene_set="significant",
-        degenerate={"one true cell": NAN, "truth equals control": NAN},
+        degenerate={"no significant gene": NAN, "truth equals control": NAN},
         definition=(
             "share of the significant genes (Wilcoxon of truth against the measured control, Benjamini-Hochberg "
             "FDR < 0.05) whose predicted mean shift has the sign of the true one; no shift counts as wrong"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.decomposition import PCA
 
-from pb_eval.matrix import Matrix, as_matrix
+from pb_eval.matrix import Matrix, as_matrix, moments
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,8 +62,9 @@ def fit_basis(training: Any, n_components: int = 50, seed: int = 0) -> Basis:
     """Fit principal components of the training cells by the implicitly restarted Lanczos method.
 
     A sparse matrix is centred implicitly and never densified. The signs of the axes are fixed, and the start vector is
-    drawn from the seed, so that the same cells give the same basis. Too few cells or genes give fewer components:
-    ``min(n_components, cells - 1, genes - 1)``.
+    drawn from the seed, so that the same cells give the same basis. There are at most
+    ``min(n_components, cells - 1, genes - 1)`` axes, and none along which the cells vary by rounding only, for those
+    would be arbitrary.
 
     Parameters
     ----------
@@ -92,14 +93,14 @@ def fit_basis(training: Any, n_components: int = 50, seed: int = 0) -> Basis:
     if size < 1:
         msg = f"training has shape {tuple(matrix.shape)}, expected at least two cells, two genes and one component."
         raise ValueError(msg)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        model = PCA(n_components=size, svd_solver="arpack", random_state=seed).fit(matrix)
-    ratio = np.asarray(model.explained_variance_ratio_, dtype=np.float64)
-    if not np.isfinite(ratio).all():
+    if not moments(matrix).variance.any():
         msg = "training cells are all alike, so they have no principal components: give cells that differ."
         raise ValueError(msg)
+    model = PCA(n_components=size, svd_solver="arpack", random_state=seed).fit(matrix)
+    ratio = np.asarray(model.explained_variance_ratio_, dtype=np.float64)
+    kept = ratio > 100 * np.finfo(matrix.dtype).eps * ratio[0]
     return Basis(
-        components=np.asarray(model.components_, dtype=np.float64),
+        components=np.asarray(model.components_[kept], dtype=np.float64),
         mean=np.asarray(model.mean_, dtype=np.float64).ravel(),
-        explained_variance_ratio=ratio,
+        explained_variance_ratio=ratio[kept],
     )

@@ -1,0 +1,227 @@
+"""Every metric equals its slow twin: plain loops written from the definition."""
+
+import math
+
+import numpy as np
+import pytest
+from pb_eval import METRICS, Reference, evaluate, fit_basis, metric_names
+from scipy import sparse, stats
+
+LAYOUTS = {
+    "dense float32": lambda cells: cells,
+    "dense float64": lambda cells: cells.astype(np.float64),
+    "Fortran order": np.asfortranarray,
+    "CSR matrix": sparse.csr_matrix,
+    "CSR array": sparse.csr_array,
+    "CSC matrix": sparse.csc_matrix,
+}
+
+
+def mean(cells):
+    return [sum(float(row[j]) for row in cells) / len(cells) for j in range(len(cells[0]))]
+
+
+def variance(cells):
+    centre = mean(cells)
+    return [sum((float(row[j]) - centre[j]) ** 2 for row in cells) / (len(cells) - 1) for j in range(len(centre))]
+
+
+def pearson(a, b):
+    mean_a, mean_b = sum(a) / len(a), sum(b) / len(b)
+    covariance = sum((x - mean_a) * (y - mean_b) for x, y in zip(a, b, strict=True))
+    return covariance / math.sqrt(sum((x - mean_a) ** 2 for x in a) * sum((y - mean_b) ** 2 for y in b))
+
+
+def exceedance(cells, control, gene):
+    """U / (n m): share of pairs of cells in which the group's is higher, ties half."""
+    wins = 0.0
+    for x in cells[:, gene]:
+        for y in control[:, gene]:
+            wins += 1.0 if x > y else 0.5 if x == y else 0.0
+    return wins / (len(cells) * len(control))
+
+
+def ranked(cells, unit):
+    """(exceedance, shift, column) of each gene, the most up-regulated first."""
+    means, control_means = mean(cells), mean(unit.control)
+    rows = [
+        (exceedance(cells, unit.control, gene), means[gene] - control_means[gene], gene)
+        for gene in range(len(unit.genes))
+    ]
+    return sorted(rows, key=lambda row: (-row[0], -row[1], unit.genes[row[2]]))
+
+
+def top(unit, k):
+    return [gene for _, _, gene in ranked(unit.truth, unit)[:k]]
+
+
+def r2(unit, genes):
+    truth, predicted = mean(unit.truth), mean(unit.prediction)
+    return pearson([truth[g] for g in genes], [predicted[g] for g in genes]) ** 2
+
+
+def resampled_r2(unit, genes):
+    values = []
+    for seed in range(100):
+        subsets = []
+        for cells in (unit.truth, unit.prediction):
+            drawn = np.random.RandomState(seed).choice(len(cells), size=int(0.8 * len(cells)), replace=False)
+            subsets.append(cells[drawn][:, genes].astype(np.float64).mean(axis=0))
+        values.append(np.corrcoef(*subsets)[0, 1] ** 2)
+    return sum(values) / len(values)
+
+
+def shifts(unit):
+    truth, predicted, control = mean(unit.truth), mean(unit.prediction), mean(unit.control)
+    return [t - c for t, c in zip(truth, control, strict=True)], [
+        p - c for p, c in zip(predicted, control, strict=True)
+    ]
+
+
+def cosine(a, b):
+    dot = sum(x * y for x, y in zip(a, b, strict=True))
+    return dot / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
+
+
+def overlap(unit):
+    lists = [
+        {gene for score, _, gene in ranked(cells, unit)[:100] if score > 0.5} for cells in (unit.truth, unit.prediction)
+    ]
+    return len(lists[0] & lists[1]) / len(lists[0])
+
+
+def direction(unit):
+    pvalues = []
+    for gene in range(len(unit.genes)):
+        x, y = unit.truth[:, gene], unit.control[:, gene]
+        if len({*x, *y}) == 1:
+            pvalues.append(1.0)
+        else:
+            pvalues.append(stats.mannwhitneyu(x, y, use_continuity=False, method="asymptotic").pvalue)
+    adjusted = stats.false_discovery_control(pvalues)
+    truth, predicted = shifts(unit)
+    chosen = [gene for gene, p in enumerate(adjusted) if p < 0.05]
+    assert 10 < len(chosen) < len(unit.genes)
+    return sum(truth[gene] * predicted[gene] > 0 for gene in chosen) / len(chosen)
+
+
+def edistance(unit):
+    basis = fit_basis(unit.training, n_components=8)
+    keep = np.sort(np.random.RandomState(0).choice(len(unit.prediction), size=len(unit.truth), replace=False))
+    groups = [
+        [[float((row - basis.mean) @ axis) for axis in basis.components] for row in cells.astype(np.float64)]
+        for cells in (unit.truth, unit.prediction[keep])
+    ]
+    x, y = groups
+    n = len(x)
+    between = sum(math.dist(a, b) for a in x for b in y) / (n * n)
+    within = [sum(math.dist(a, b) for a in group for b in group) / (n * (n - 1)) for group in groups]
+    return 2 * between - within[0] - within[1]
+
+
+def variance_ratio(unit):
+    truth, predicted = variance(unit.truth), variance(unit.prediction)
+    ratios = sorted(p / t for p, t in zip(predicted, truth, strict=True) if t > 1e-12)
+    middle = len(ratios) // 2
+    return ratios[middle] if len(ratios) % 2 else (ratios[middle - 1] + ratios[middle]) / 2
+
+
+TWINS = {
+    "r2_mean_all": lambda unit: r2(unit, range(len(unit.genes))),
+    "r2_mean_top20": lambda unit: r2(unit, top(unit, 20)),
+    "r2_mean_top100": lambda unit: r2(unit, top(unit, 100)),
+    "r2_mean_all_resampled": lambda unit: resampled_r2(unit, list(range(len(unit.genes)))),
+    "r2_mean_top20_resampled": lambda unit: resampled_r2(unit, top(unit, 20)),
+    "r2_mean_top100_resampled": lambda unit: resampled_r2(unit, top(unit, 100)),
+    "mse_mean": lambda unit: np.mean(
+        [(t - p) ** 2 for t, p in zip(mean(unit.truth), mean(unit.prediction), strict=True)]
+    ),
+    "mae_mean": lambda unit: np.mean(
+        [abs(t - p) for t, p in zip(mean(unit.truth), mean(unit.prediction), strict=True)]
+    ),
+    "pearson_delta": lambda unit: pearson(*shifts(unit)),
+    "cosine_delta": lambda unit: cosine(*shifts(unit)),
+    "overlap_top100": overlap,
+    "direction_match": direction,
+    "edistance": edistance,
+    "variance_ratio": variance_ratio,
+}
+
+
+@pytest.fixture(scope="module")
+def expected(unit):
+    return {name: float(twin(unit)) for name, twin in TWINS.items()}
+
+
+def test_every_metric_has_a_twin():
+    assert set(TWINS) == set(METRICS)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_metrics_equal_their_twins(layout, unit, expected):
+    arrange = LAYOUTS[layout]
+    basis = fit_basis(unit.training, n_components=8)
+    reference = Reference(arrange(unit.truth), arrange(unit.control), unit.genes, basis)
+    values = evaluate(arrange(unit.prediction), reference, list(TWINS))
+    assert values == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def test_values_tell_the_unit_apart(expected):
+    assert len(set(expected.values())) == len(expected)
+    assert 0.05 < expected["overlap_top100"] < 0.95
+    assert 0.05 < expected["direction_match"] < 0.999
+
+
+@pytest.mark.parametrize("name", sorted(METRICS))
+def test_truth_itself_scores_perfect(name, unit):
+    metric = METRICS[name]
+    reference = Reference(unit.truth, unit.control, unit.genes, fit_basis(unit.training))
+    value = evaluate(unit.truth, reference, [name])[name]
+    if name == "edistance":  # unbiased: of a group with itself it is below 0 by 2 E|X-X'| / n
+        assert -1.0 < value < 0.0
+    else:
+        assert value == pytest.approx(metric.perfect, abs=1e-12)
+
+
+def test_edistance_is_zero_in_expectation_for_cells_of_one_distribution():
+    rng = np.random.default_rng(3)
+    training = rng.normal(size=(200, 6))
+    basis, genes = fit_basis(training, n_components=3), list("abcdef")
+    values = []
+    for _ in range(200):
+        x, y = rng.normal(size=(2, 20, 6))
+        values.append(evaluate(y, Reference(x, training, genes, basis), ["edistance"])["edistance"])
+    error = np.std(values) / math.sqrt(len(values))
+    assert abs(np.mean(values)) < 3 * error
+    assert min(values) < 0 < max(values)
+
+
+@pytest.mark.parametrize("name", sorted(METRICS))
+def test_values_stay_in_the_declared_range(name, unit):
+    rng = np.random.default_rng(11)
+    reference = Reference(unit.truth, unit.control, unit.genes, fit_basis(unit.training))
+    low, high = METRICS[name].range
+    for cells in (unit.prediction, -unit.prediction, unit.prediction * 9, rng.permuted(unit.truth, axis=1)):
+        assert low <= evaluate(cells, reference, [name])[name] <= high
+
+
+def test_a_better_prediction_scores_better(unit):
+    reference = Reference(unit.truth, unit.control, unit.genes, fit_basis(unit.training))
+    near, far = (
+        evaluate(cells, reference) for cells in (unit.truth[::2], np.concatenate([unit.control, unit.prediction]))
+    )
+    for name in metric_names():
+        metric = METRICS[name]
+        if metric.direction == "target":
+            assert abs(near[name] - metric.perfect) < abs(far[name] - metric.perfect)
+        else:
+            assert (near[name] - far[name]) * (1 if metric.direction == "higher" else -1) > 0, name
+
+
+def test_the_order_of_genes_and_cells_does_not_matter(unit):
+    rng = np.random.default_rng(5)
+    order = rng.permutation(len(unit.genes))
+    names = [name for name in metric_names() if METRICS[name].space == "log1p" and "resampled" not in name]
+    plain = evaluate(unit.prediction, Reference(unit.truth, unit.control, unit.genes), names)
+    shuffled = Reference(unit.truth[::-1][:, order], unit.control[:, order], [unit.genes[i] for i in order])
+    assert evaluate(unit.prediction[::-1][:, order], shuffled, names) == pytest.approx(plain, rel=1e-10)

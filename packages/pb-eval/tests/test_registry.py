@@ -1,0 +1,116 @@
+"""What metrics declare is true, and reading it is cheap."""
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pb_eval
+import pytest
+from pb_eval import DEFAULT_METRICS, METRICS, Metric, Reference, evaluate, fit_basis, get_metric, metric_names, registry
+
+SITUATIONS = {
+    "copied control": lambda unit: (unit.control, unit.truth, unit.control),
+    "constant prediction": lambda unit: (np.full_like(unit.prediction, 1.1), unit.truth, unit.control),
+    "constant truth": lambda unit: (unit.prediction, np.full_like(unit.truth, 1.1), unit.control),
+    "one predicted cell": lambda unit: (unit.prediction[:1], unit.truth, unit.control),
+    "one true cell": lambda unit: (unit.prediction, unit.truth[:1], unit.control),
+    "truth equals control": lambda unit: (unit.prediction, unit.control, unit.control),
+    "no significant gene": lambda unit: (unit.prediction, unit.control[:4], unit.control),
+    "no up-regulated gene": lambda unit: (unit.prediction, unit.control / 2, unit.control),
+}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+@pytest.mark.parametrize("name", sorted(METRICS))
+def test_degenerate_input_gives_what_is_declared(name, situation, unit):
+    prediction, truth, control = SITUATIONS[situation](unit)
+    reference = Reference(truth, control, unit.genes, fit_basis(unit.training, 5))
+    value = evaluate(prediction, reference, [name])[name]
+    declared = METRICS[name].degenerate
+    if situation in declared:
+        assert value == pytest.approx(declared[situation], abs=0, nan_ok=True)
+    else:
+        assert math.isfinite(value)
+
+
+def test_only_known_situations_are_declared():
+    assert {situation for metric in METRICS.values() for situation in metric.degenerate} <= set(SITUATIONS)
+
+
+@pytest.mark.parametrize("name", sorted(METRICS))
+def test_entries_are_complete(name):
+    metric = METRICS[name]
+    assert metric.name == name
+    assert metric.direction in {"higher", "lower", "target"}
+    assert metric.range[0] <= metric.perfect <= metric.range[1]
+    assert metric.version >= 1
+    assert metric.family
+    assert metric.gene_set
+    assert len(metric.definition) > 40
+
+
+def test_default_metrics_are_all_metrics_once():
+    assert sorted(DEFAULT_METRICS) == sorted(METRICS)
+
+
+def test_an_unknown_metric_is_answered_with_near_names():
+    with pytest.raises(ValueError, match="unknown metric 'pearson_dleta': did you mean pearson_delta"):
+        get_metric("pearson_dleta")
+    with pytest.raises(ValueError, match="choose among cosine_delta, direction_match"):
+        get_metric("###")
+
+
+def test_metrics_of_other_packages_come_in_by_entry_point(monkeypatch, unit):
+    class Point:
+        name = "worst_gene"
+
+        @staticmethod
+        def load():
+            return Metric(
+                name="worst_gene",
+                function="test_plugin_module:worst_gene",
+                family="means",
+                direction="lower",
+                range=(0.0, math.inf),
+                perfect=0.0,
+                definition="largest absolute difference of means",
+            )
+
+    class Plugin:
+        @staticmethod
+        def worst_gene(prediction, reference):
+            return np.abs(prediction.mean - reference.truth.mean).max()
+
+    monkeypatch.setattr(registry, "entry_points", lambda *, group: [Point] if group == "pb.metrics" else [])
+    monkeypatch.setitem(sys.modules, "test_plugin_module", Plugin)
+    registry._plugins.cache_clear()
+    try:
+        assert "worst_gene" in metric_names()
+        value = evaluate(unit.prediction, Reference(unit.truth, unit.control, unit.genes), ["worst_gene"])["worst_gene"]
+    finally:
+        registry._plugins.cache_clear()
+    assert value == pytest.approx(max(abs(unit.prediction.mean(axis=0) - unit.truth.mean(axis=0))), rel=1e-5)
+
+
+def test_listing_metrics_imports_nothing_heavy():
+    code = (
+        "import sys, pb_eval; pb_eval.metric_names(); pb_eval.get_metric('edistance').definition;"
+        "print(sorted({'numpy', 'scipy', 'pandas', 'anndata', 'sklearn'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_public_names_exist():
+    assert len(set(pb_eval.__all__)) == len(pb_eval.__all__)
+    assert set(pb_eval.__all__) <= set(dir(pb_eval))
+    for name in pb_eval.__all__:
+        assert getattr(pb_eval, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = pb_eval.nonsense
+
+
+def test_no_module_hides_a_public_name():
+    for name in pb_eval.__all__:
+        assert type(getattr(pb_eval, name)).__name__ != "module"
