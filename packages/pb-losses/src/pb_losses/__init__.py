@@ -7,32 +7,100 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .aligned import FAR, MAEPearson, far, mae_pearson
+    from .bounded import AGCE, APL, AUL, RLL, Brier, MAEClassification, agce, apl, aul, brier, mae_cls, rll
+    from .conr import ConR, conr
+    from .contrastive import RNC, rnc
+    from .entropy import CE, GCE, JS, NCE, RCE, SCE, ce, gce, js, nce, rce, sce
+    from .gather import gather_rows
+    from .label_robust import ALDR, LDR, LDRSoftplus, aldr, ldr, ldr_softplus, optimal_temperature
+    from .margin import CS, WW, cs, ww
+    from .numerics import Loss
     from .pointwise import MAE, MSE, WMSE, FocalMAE, FocalMSE, Huber, focal_mae, focal_mse, huber, mae, mse, wmse
-    from .registry import LossInfo, Parameter, get_loss, loss_info, loss_names
+    from .ranking import RankSim, ranksim
+    from .registry import LOSSES, LossInfo, Parameter, get_loss, loss_info, loss_names
 
 __all__ = [
+    "AGCE",
+    "ALDR",
+    "APL",
+    "AUL",
+    "CE",
+    "CS",
+    "FAR",
+    "GCE",
+    "JS",
+    "LDR",
+    "LOSSES",
     "MAE",
     "MSE",
+    "NCE",
+    "RCE",
+    "RLL",
+    "RNC",
+    "SCE",
     "WMSE",
+    "WW",
+    "Brier",
+    "ConR",
     "FocalMAE",
     "FocalMSE",
     "Huber",
+    "LDRSoftplus",
+    "Loss",
     "LossInfo",
+    "MAEClassification",
+    "MAEPearson",
     "Parameter",
+    "RankSim",
+    "agce",
+    "aldr",
+    "apl",
+    "aul",
+    "brier",
+    "ce",
+    "conr",
+    "cs",
+    "far",
     "focal_mae",
     "focal_mse",
+    "gather_rows",
+    "gce",
     "get_loss",
     "huber",
+    "js",
+    "ldr",
+    "ldr_softplus",
     "loss_info",
     "loss_names",
     "mae",
+    "mae_cls",
+    "mae_pearson",
     "mse",
+    "nce",
+    "optimal_temperature",
+    "ranksim",
+    "rce",
+    "rll",
+    "rnc",
+    "sce",
     "wmse",
+    "ww",
 ]
 
 _HOMES = {
+    "aligned": "FAR MAEPearson far mae_pearson",
+    "bounded": "AGCE APL AUL RLL Brier MAEClassification agce apl aul brier mae_cls rll",
+    "conr": "ConR conr",
+    "contrastive": "RNC rnc",
+    "entropy": "CE GCE JS NCE RCE SCE ce gce js nce rce sce",
+    "gather": "gather_rows",
+    "label_robust": "ALDR LDR LDRSoftplus aldr ldr ldr_softplus optimal_temperature",
+    "margin": "CS WW cs ww",
+    "numerics": "Loss",
     "pointwise": "MAE MSE WMSE FocalMAE FocalMSE Huber focal_mae focal_mse huber mae mse wmse",
-    "registry": "LossInfo Parameter get_loss loss_info loss_names",
+    "ranking": "RankSim ranksim",
+    "registry": "LOSSES LossInfo Parameter get_loss loss_info loss_names",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

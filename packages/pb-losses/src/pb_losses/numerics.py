@@ -1,12 +1,23 @@
 """Precision and checks of numbers, shared by all losses."""
 
 import math
+from collections.abc import Collection
+from difflib import get_close_matches
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Loss", "check_positive", "check_within", "reads_values", "upcast"]
+__all__ = [
+    "Loss",
+    "check_above",
+    "check_below",
+    "check_choice",
+    "check_positive",
+    "check_within",
+    "reads_values",
+    "upcast",
+]
 
 
 class Loss(nn.Module):
@@ -50,3 +61,31 @@ def check_within(name: str, number: float, *, low: float, high: float = math.inf
     )
     msg = f"{name}={number} was given; {name} must be finite, {bounds}."
     raise ValueError(msg)
+
+
+def check_above(name: str, number: float, bound: float) -> None:
+    """Raise ``ValueError`` for a number that is not finite or not above a bound."""
+    check_within(name, number, low=bound, open_low=True)
+
+
+def check_below(name: str, number: float, bound: float) -> None:
+    """Raise ``ValueError`` for a number that is not positive or not below a bound."""
+    if not 0 < number < bound:
+        msg = f"{name}={number} was given; {name} must be above 0 and below {bound:g}."
+        raise ValueError(msg)
+
+
+def check_choice(name: str, value: str, choices: Collection[str]) -> None:
+    """Raise ``ValueError`` for a word that is not one of the choices, and suggest the nearest."""
+    if value not in choices:
+        near = get_close_matches(str(value).lower(), choices, n=1, cutoff=0.3)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        msg = f"{name}={value!r} was given; choose one of {', '.join(choices)}.{hint}"
+        raise ValueError(msg)
+
+
+def check_count(name: str, number: int) -> None:
+    """Raise ``ValueError`` for a number that is not a positive integer."""
+    if not isinstance(number, int) or number < 1:
+        msg = f"{name}={number} was given; {name} must be a whole number of at least 1."
+        raise ValueError(msg)

@@ -1,14 +1,21 @@
 """Shapes, missing targets and reductions, shared by all losses."""
 
-from difflib import get_close_matches
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from .numerics import reads_values, upcast
+from .numerics import check_choice, reads_values, upcast
 
-__all__ = ["Reduction", "observed", "reduce", "regression_inputs"]
+__all__ = [
+    "Reduction",
+    "check_floating",
+    "check_reduction",
+    "check_same_shape",
+    "observed",
+    "reduce",
+    "regression_inputs",
+]
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -30,12 +37,7 @@ def reduce(values: Tensor, mask: Tensor | None, reduction: Reduction) -> Tensor:
 
 def check_reduction(reduction: str) -> None:
     """Raise ``ValueError`` for a reduction that does not exist."""
-    choices = ("mean", "sum", "none")
-    if reduction not in choices:
-        near = get_close_matches(str(reduction).lower(), choices, n=1, cutoff=0.3)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        msg = f"reduction={reduction!r} was given; choose one of {', '.join(choices)}.{hint}"
-        raise ValueError(msg)
+    check_choice("reduction", reduction, ("mean", "sum", "none"))
 
 
 def regression_inputs(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -1,0 +1,192 @@
+"""ConR: a contrastive regulariser that acts where predictions contradict labels.
+
+Features z ``(batch, d)`` or ``(batch, views, d)``, labels y ``(batch,)`` or ``(batch, targets)``; a sample with a
+NaN label takes no part. It runs over chunks of anchors and makes the gradient in the same pass; it can be
+differentiated once. Used in one stage with a direct loss: ``mae(p, y) + w * conr(z, y, p)``.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from torch import Tensor
+
+from .gather import gather_rows
+from .numerics import Loss, check_count, check_positive, check_within
+from .pairwise import (
+    LabelDistance,
+    PairwiseSamples,
+    absolute_distance,
+    as_labels,
+    chunks,
+    excluded,
+    measured,
+    pairwise_samples,
+    sum_of_anchors,
+)
+from .reduction import Reduction
+
+__all__ = ["ConR", "conr"]
+
+
+def conr(
+    features: Tensor,
+    target: Tensor,
+    prediction: Tensor,
+    *,
+    window: float = 1.0,
+    temperature: float = 0.07,
+    exponent: float = 0.01,
+    weight: float = 1.0,
+    label_distance: LabelDistance | None = None,
+    chunk: int = 128,
+    gather: bool = False,
+    reference_compatible: bool = False,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """ConR: push apart features whose labels differ though their predictions agree.
+
+    L_i = log( sum_{Pos} exp(s_ij) + sum_{Neg} w exp(e l_ij) exp(s_ij) ) - mean_{Pos} s_ij, s the cosine similarity
+    over t, Pos_i = {j != i: l_ij <= window}, Neg_i = {j: l_ij > window, q_ij <= window}; l and q are the mean over
+    targets of the absolute difference of labels and of predictions. An anchor without positives or negatives has
+    loss 0. Predictions choose pairs only and get no gradient.
+
+    Parameters
+    ----------
+    prediction
+        Of the labels' shape, or ``(batch, views)``, ``(batch, views, targets)`` for one a view.
+    window
+        Within it labels or predictions count as alike, in units of the target: scale it with the target, e.g. to its
+        standard deviation.
+    temperature
+        t, of the cosine similarity.
+    exponent, weight
+        e and w: how much more a negative weighs the farther its label is.
+    label_distance
+        For both l and q.
+    chunk, gather
+        See :func:`rnc`.
+    reference_compatible
+        Add 1 to the denominator for every pair that is no positive, oneself included, as the authors' code does.
+    reduction
+        Over the labelled anchors.
+
+    >>> conr(torch.eye(3), torch.tensor([0.0, 0.5, 9.0]), torch.tensor([0.0, 0.1, 0.2]), temperature=1.0)
+    tensor(0.4919)
+
+    Source: Keramati et al. 2024, ConR: Contrastive Regularizer for Deep Imbalanced Regression (arXiv 2309.06651),
+    L_ConR.
+    """
+    check_positive(temperature=temperature, weight=weight)
+    check_within("window", window, low=0.0)
+    check_within("exponent", exponent, low=0.0)
+    check_count("chunk", chunk)
+    samples = pairwise_samples(features, target, gather=gather)
+    predictions = _of_samples(prediction, features, target, gather=gather)
+    distance = label_distance or _mean_distance
+    kernel = _ConR(
+        samples, predictions, window, temperature, exponent, math.log(weight), distance, chunk, reference_compatible
+    )
+    return sum_of_anchors(kernel, F.normalize(samples.features, dim=1), samples.labelled, reduction)
+
+
+@dataclass(frozen=True)
+class _ConR:
+    """The kernel of :func:`conr`, on normalised features."""
+
+    samples: PairwiseSamples
+    predictions: Tensor
+    window: float
+    temperature: float
+    exponent: float
+    log_weight: float
+    distance: LabelDistance
+    chunk: int
+    spurious_ones: bool
+
+    def __call__(self, features: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        losses, gradient = [], torch.zeros_like(features)
+        with torch.autocast(features.device.type, enabled=False):
+            for rows in chunks(len(features), self.chunk):
+                loss, of_product = self.block(features[rows] @ features.T / self.temperature, rows)
+                losses.append(loss)
+                if weights is not None:
+                    of_product *= (weights[rows] / self.temperature).unsqueeze(1)
+                    gradient[rows] += of_product @ features
+                    gradient += of_product.T @ features[rows]
+        return torch.cat(losses), None if weights is None else gradient
+
+    def block(self, s: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        """Losses of some anchors and their gradient in s."""
+        label = measured(self.distance, self.samples.labels[rows], self.samples.labels)
+        positive, negative = self.pairs(label, rows)
+        n_positive = positive.sum(1)
+        logits = s + torch.where(negative, self.exponent * label + self.log_weight, torch.zeros_like(label)).to(s.dtype)
+        logits = logits.masked_fill_(~(positive | negative), -torch.inf)
+        log_sum = logits.logsumexp(1)
+        if self.spurious_ones:
+            log_sum = torch.logaddexp(log_sum, (self.samples.labelled.sum() - n_positive).log().to(s.dtype))
+        share = positive / n_positive.clamp(min=1).unsqueeze(1)
+        idle = ~((n_positive > 0) & negative.any(1) & self.samples.labelled[rows])
+        loss = (log_sum - (share * s).sum(1)).masked_fill(idle, 0.0)
+        return loss, (logits - log_sum.unsqueeze(1)).exp_().sub_(share).masked_fill_(idle.unsqueeze(1), 0.0)
+
+    def pairs(self, label: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        """Masks of positives and negatives."""
+        counted = ~excluded(self.samples.labelled, rows)
+        alike = measured(self.distance, self.predictions[rows], self.predictions) <= self.window
+        return (label <= self.window) & counted, (label > self.window) & alike & counted
+
+
+def _mean_distance(rows: Tensor, columns: Tensor) -> Tensor:
+    return absolute_distance(rows, columns) / rows.shape[1]
+
+
+def _of_samples(prediction: Tensor, features: Tensor, target: Tensor, *, gather: bool) -> Tensor:
+    """Predictions ``(samples, targets)`` in the order of the features' views."""
+    n_views = features.shape[1] if features.ndim == 3 else 1
+    per_view = features.ndim == 3 and prediction.shape == (len(target), n_views, *target.shape[1:])
+    if not per_view and prediction.shape != target.shape:
+        msg = (
+            f"predictions of shape {tuple(prediction.shape)} were given for labels of shape {tuple(target.shape)}; "
+            "give the labels' shape, or with an axis of views after the first."
+        )
+        raise ValueError(msg)
+    flat = prediction.flatten(0, 1) if per_view else prediction
+    predictions = as_labels(flat, len(flat), "predictions")
+    if gather:
+        predictions = gather_rows(predictions)
+    return predictions if per_view else predictions.repeat_interleave(n_views, 0)
+
+
+@dataclass(eq=False)
+class ConR(Loss):
+    """Module of :func:`conr`."""
+
+    window: float = 1.0
+    temperature: float = 0.07
+    exponent: float = 0.01
+    weight: float = 1.0
+    label_distance: LabelDistance | None = None
+    chunk: int = 128
+    gather: bool = False
+    reference_compatible: bool = False
+    reduction: Reduction = "mean"
+
+    def forward(self, features: Tensor, target: Tensor, prediction: Tensor) -> Tensor:
+        """Return the loss."""
+        return conr(
+            features,
+            target,
+            prediction,
+            window=self.window,
+            temperature=self.temperature,
+            exponent=self.exponent,
+            weight=self.weight,
+            label_distance=self.label_distance,
+            chunk=self.chunk,
+            gather=self.gather,
+            reference_compatible=self.reference_compatible,
+            reduction=self.reduction,
+        )

@@ -1,0 +1,158 @@
+"""Pairs of samples, shared by the losses on features: inputs, distances between labels, sums over anchors in chunks."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from .gather import gather_rows
+from .numerics import upcast
+from .reduction import Reduction, check_floating, check_reduction
+
+__all__ = [
+    "LabelDistance",
+    "PairwiseKernel",
+    "PairwiseSamples",
+    "absolute_distance",
+    "pairwise_samples",
+    "sum_of_anchors",
+]
+
+LabelDistance = Callable[[Tensor, Tensor], Tensor]
+"""Takes labels ``(rows, targets)`` and ``(columns, targets)``, returns distances ``(rows, columns)``."""
+
+
+class PairwiseSamples(NamedTuple):
+    """Features ``(samples, d)``, labels ``(samples, targets)`` and which samples are labelled; views are samples."""
+
+    features: Tensor
+    labels: Tensor
+    labelled: Tensor
+
+
+class PairwiseKernel(Protocol):
+    """Losses of all anchors and, for weights of the anchors, the gradient of their weighted sum."""
+
+    def __call__(self, features: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return losses ``(samples,)`` and the gradient ``(samples, d)``, None without weights."""
+
+
+def pairwise_samples(features: Tensor, target: Tensor, *, gather: bool) -> PairwiseSamples:
+    """Check features against labels, gather them, and lay views out as samples of the same label.
+
+    Parameters
+    ----------
+    features
+        ``(batch, d)`` or ``(batch, views, d)``.
+    target
+        ``(batch,)`` or ``(batch, targets)``; a sample with a NaN label takes no part.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, the batch is empty, or the features are not floating point.
+    """
+    if features.ndim not in (2, 3) or features.numel() == 0:
+        msg = f"features of shape {tuple(features.shape)} were given; give (batch, d) or (batch, views, d), not empty."
+        raise ValueError(msg)
+    check_floating("features", features)
+    labels = as_labels(target, len(features), "labels")
+    if gather:
+        features, labels = gather_rows(features), gather_rows(labels)
+    if features.ndim == 3:
+        labels = labels.repeat_interleave(features.shape[1], 0)
+        features = features.flatten(0, 1)
+    return PairwiseSamples(upcast(features), labels, ~labels.isnan().any(1))
+
+
+def as_labels(target: Tensor, n_samples: int, what: str) -> Tensor:
+    """Return labels as ``(batch, targets)``, float32 or wider (integers as float64), without gradient."""
+    if target.ndim not in (1, 2) or target.shape[0] != n_samples or target.numel() == 0:
+        msg = (
+            f"{what} of shape {tuple(target.shape)} were given for {n_samples} samples; "
+            f"give ({n_samples},) or ({n_samples}, targets)."
+        )
+        raise ValueError(msg)
+    target = target.detach().reshape(n_samples, -1)
+    return upcast(target) if target.is_floating_point() else target.double()
+
+
+def absolute_distance(rows: Tensor, columns: Tensor) -> Tensor:
+    """Sum over targets of |y_i - y_j|; one target after the other, so that equal labels are at equal distances.
+
+    >>> absolute_distance(torch.tensor([[0.0], [1.0]]), torch.tensor([[3.0]])).tolist()
+    [[3.0], [2.0]]
+    """
+    distance = (rows[:, :1] - columns[:, 0]).abs_()
+    for row, column in zip(rows.unbind(1)[1:], columns.unbind(1)[1:], strict=True):
+        distance += (row.unsqueeze(1) - column).abs_()
+    return distance
+
+
+def measured(distance: LabelDistance, rows: Tensor, columns: Tensor) -> Tensor:
+    """Return label distances, checked for their shape: a callable may be anybody's."""
+    distances = distance(rows, columns)
+    if distances.shape != (len(rows), len(columns)):
+        msg = (
+            f"label_distance returned shape {tuple(distances.shape)} for {len(rows)} and {len(columns)} labels; "
+            f"it must return ({len(rows)}, {len(columns)})."
+        )
+        raise ValueError(msg)
+    return distances
+
+
+def chunks(n_samples: int, chunk: int) -> Iterator[slice]:
+    """Yield slices of at most ``chunk`` anchors."""
+    for start in range(0, n_samples, chunk):
+        yield slice(start, min(start + chunk, n_samples))
+
+
+def excluded(labelled: Tensor, rows: slice) -> Tensor:
+    """Mask ``(rows, samples)`` of the pairs that do not count: with oneself, or with an unlabelled sample."""
+    own = torch.arange(rows.start, rows.stop, device=labelled.device)
+    mask = (~labelled).repeat(len(own), 1)
+    return mask.scatter_(1, own.unsqueeze(1), True)
+
+
+def sum_of_anchors(kernel: PairwiseKernel, features: Tensor, labelled: Tensor, reduction: Reduction) -> Tensor:
+    """Reduce the losses of the labelled anchors; the gradient is made in the same pass, no pair is kept."""
+    check_reduction(reduction)
+    if reduction == "none":
+        losses: Tensor = _EachAnchor.apply(features, kernel)  # type: ignore[no-untyped-call]
+        return losses
+    weights = labelled.to(features.dtype)
+    if reduction == "mean":
+        weights = weights / weights.sum().clamp(min=1)
+    total: Tensor = _WeightedAnchors.apply(features, weights, kernel)  # type: ignore[no-untyped-call]
+    return total
+
+
+class _WeightedAnchors(Function):
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, weights: Tensor, kernel: PairwiseKernel) -> Tensor:
+        losses, gradient = kernel(features, weights if ctx.needs_input_grad[0] else None)
+        ctx.save_for_backward(gradient)
+        return (losses * weights).sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return grads[0] * gradient, None, None
+
+
+class _EachAnchor(Function):
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, kernel: PairwiseKernel) -> Tensor:
+        ctx.save_for_backward(features)
+        ctx.kernel = kernel
+        return kernel(features, None)[0]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None]:
+        (features,) = ctx.saved_tensors
+        return ctx.kernel(features, grads[0])[1], None
