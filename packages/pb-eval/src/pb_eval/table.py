@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import pandas as pd
@@ -153,7 +154,7 @@ def write_table(table: pd.DataFrame, path: Path | str) -> None:
     suffix = _suffix(path)
     rows = _ordered(_conform(table))
     if suffix == ".csv":
-        write_atomic(path, rows.to_csv(index=False, lineterminator="\n").encode())
+        write_atomic(path, rows.to_csv(index=False, lineterminator="\n", quoting=_quoting(rows)).encode())
         return
     image = io.BytesIO()
     rows.to_parquet(image, engine="pyarrow", index=False, schema=_parquet_schema())
@@ -215,6 +216,12 @@ def _typed(column: pd.Series[Any], dtype: str) -> pd.Series[Any]:
 
 def _ordered(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.sort_values(_ORDER, kind="stable", ignore_index=True)
+
+
+def _quoting(rows: pd.DataFrame) -> Literal[0, 2]:
+    """Quote all text where some holds a carriage return (names out of Windows files), else only what needs it."""
+    risky = any(rows[name].str.contains("\r", regex=False).any() for name in _TEXT)
+    return csv.QUOTE_NONNUMERIC if risky else csv.QUOTE_MINIMAL
 
 
 def _suffix(path: Path | str) -> str:
