@@ -62,7 +62,7 @@ class Leaderboard:
     best_baseline: Mapping[str, tuple[str, str] | None]
     dropped: pd.DataFrame
 
-    def pivot(self, column: str) -> pd.DataFrame:
+    def wide(self, column: str) -> pd.DataFrame:
         """Return one column of `table` as models x metrics, best model first."""
         rows = pd.MultiIndex.from_frame(self.table[ROW].drop_duplicates())
         wide = self.table.set_index([*ROW, "metric"])[column].unstack("metric")  # noqa: PD010 - nothing to aggregate
@@ -181,7 +181,7 @@ def _check_comparable(scores: pd.DataFrame) -> None:
         raise ValueError(msg)
     twice = scores.duplicated([*UNIT, *ROW, "seed", "metric"])
     if twice.any():
-        first = scores.loc[twice, [*ROW, "seed", "metric", "context"]].iloc[0].tolist()
+        first = ", ".join(map(str, scores.loc[twice, [*ROW, "seed", "metric", "context"]].iloc[0]))
         msg = (
             f"{int(twice.sum())} scores occur twice (first {first}): keep one, or give the variants different profiles"
         )
