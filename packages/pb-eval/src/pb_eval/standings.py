@@ -100,7 +100,8 @@ def leaderboard(
     A unit is a (dataset, split, context, perturbation, dose). For each metric, units that some model lacks, and units
     where the metric is undefined (NaN) for every model, are dropped for all and named in `dropped`; a NaN of one model
     alone makes that model's mean NaN, because leaving the unit out for it alone would flatter it. A model that has no
-    value of a metric at all takes no part in that metric.
+    value of a metric at all takes no part in that metric. Where models share no unit, all means are NaN and `dropped`
+    says why: the results of an interrupted run can always be shown.
 
     Parameters
     ----------
@@ -117,7 +118,7 @@ def leaderboard(
     ------
     ValueError
         For no rows, unknown metrics, the same score twice, several splits, several versions of one metric, one seed's
-        models scored on different manifests of a unit, and models that share no unit.
+        models scored on different manifests of a unit.
 
     Examples
     --------
@@ -209,7 +210,6 @@ def _common_units(scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     undefined = scores.groupby(["metric", "unit"])["value"].count() == 0
     reason = pd.Series("", index=present.index).mask(undefined, "undefined for every model")
     reason = reason.mask(lacking.any(axis=1), lacking.apply(_absent, axis=1))
-    _check_overlap(reason)
     kept = scores.join((reason == "").rename("counts"), on=["metric", "unit"])
     units = scores.drop_duplicates(["metric", "unit"]).join(reason.rename("reason"), on=["metric", "unit"])
     dropped = units.loc[units["reason"] != "", ["metric", *UNIT, "reason"]]
@@ -218,14 +218,6 @@ def _common_units(scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _absent(lacking: pd.Series[bool]) -> str:
     return "no score of " + ", ".join(sorted(":".join(row) for row in lacking.index[lacking]))
-
-
-def _check_overlap(reason: pd.Series[str]) -> None:
-    absent = reason.str.startswith("no score").groupby("metric").all()
-    for metric in absent.index[absent]:
-        why = reason.xs(metric, level="metric").iloc[0]
-        msg = f"no held-out unit has {metric} of every model ({why}): rank models that share units"
-        raise ValueError(msg)
 
 
 def _averages(kept: pd.DataFrame) -> pd.DataFrame:
