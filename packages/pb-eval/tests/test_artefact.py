@@ -283,8 +283,11 @@ def one_cell_of_another_type(file):
 FAULTS = {
     "no pb": (delete("uns/pb"), r"uns\[\"pb\"\] is missing: set adata\.uns\[\"pb\"\] = PredictionInfo"),
     "pb is text": (put("uns/pb", "scgen"), r"uns\[\"pb\"\] is missing"),
-    "no version": (delete("uns/pb/schema_version"), r"schema version None, not 1"),
-    "newer version": (put("uns/pb/schema_version", 2), r"schema version 2, not 1, which this pb-eval reads: update it"),
+    "no version": (delete("uns/pb/schema_version"), r"uns\['pb'\] has no 'schema_version': add it"),
+    "newer version": (
+        put("uns/pb/schema_version", 2),
+        r"schema version 2, not the 1 that is read here: update pb-eval",
+    ),
     "no model": (delete("uns/pb/model"), r"uns\['pb'\] has no 'model': add it"),
     "misspelt": (
         lambda file: file["uns/pb"].move("context_key", "contxt_key"),

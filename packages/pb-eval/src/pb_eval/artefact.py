@@ -243,17 +243,20 @@ def _parse(uns: Mapping[str, Any] | None) -> tuple[dict[str, Any], list[str]]:
     """Return the fields that could be read, and a sentence for each that could not."""
     if not isinstance(uns, Mapping):
         return {}, ['uns["pb"] is missing: set adata.uns["pb"] = PredictionInfo(...).to_uns().']
-    version: Any = uns.get("schema_version")
+    version: Any = uns.get("schema_version", SCHEMA_VERSION)
     if np.ndim(version) or version != SCHEMA_VERSION:
-        msg = f"uns['pb'] has schema version {version}, not {SCHEMA_VERSION}, which this pb-eval reads: update it."
+        msg = f"uns['pb'] has schema version {version}, not the {SCHEMA_VERSION} that is read here: update pb-eval."
         return {}, [msg]
     values: dict[str, Any] = {}
     problems: list[str] = []
-    for field in dataclasses.fields(PredictionInfo):
+    fields = dataclasses.fields(PredictionInfo)
+    unknown = sorted(set(uns) - {field.name for field in fields})
+    for field in fields:
+        optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
         if field.name in uns:
             _decode(field.name, uns[field.name], values, problems)
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            problems.append(f"uns['pb'] has no {field.name!r}{near(field.name, uns)}: add it.")
+        elif not optional or field.name == "schema_version":
+            problems.append(f"uns['pb'] has no {field.name!r}{near(field.name, unknown)}: add it.")
     return values, problems
 
 
