@@ -1,12 +1,30 @@
-"""The leaderboard as a rich table: scores, then gains over the best baseline."""
+"""The leaderboard as rich tables: scores, then gains over the best baseline."""
 
+import math
 from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from pb_cli.console import messages, output
 
 if TYPE_CHECKING:
     import pandas as pd
     from pb_eval import Leaderboard
 
-__all__ = ["board_of", "show_board"]
+__all__ = ["SHOWN", "board_of", "label", "show_board"]
+
+SHOWN = (
+    "r2_mean_all",
+    "r2_mean_top100",
+    "pearson_delta",
+    "edistance",
+    "overlap_top100",
+    "mse_mean",
+    "direction_match",
+    "variance_ratio",
+)
+_ARROWS = {"higher": "↑", "lower": "↓", "target": "→"}
 
 
 def board_of(results: "pd.DataFrame") -> "Leaderboard":
@@ -16,3 +34,91 @@ def board_of(results: "pd.DataFrame") -> "Leaderboard":
 
     baselines = [name for name in results["model"].unique() if get_model(name).is_baseline]
     return leaderboard(results, baselines)
+
+
+def show_board(board: "Leaderboard") -> None:
+    """Print mean scores with their spread over seeds, the gains, and what was left out to compare equals."""
+    metrics = _fitting(board, [name for name in SHOWN if name in board.goals] or list(board.goals))
+    n_units = int(board.table["n_units"].max())
+    output.print(_scores(board, metrics, f"Mean over {n_units} held-out unit{'s' * (n_units != 1)}"))
+    if not board.table["is_baseline"].all() and any(board.best_baseline.values()):
+        output.print(_gains(board, metrics))
+    output.print(_legend(board, metrics))
+    for row in board.dropped[board.dropped["metric"].isin(metrics)].itertuples():
+        messages.print(
+            f"{row.metric}: {row.context}, {row.perturbation} left out for all: {row.reason}", soft_wrap=True
+        )
+
+
+def _fitting(board: "Leaderboard", metrics: list[str]) -> list[str]:
+    """Take the first metrics that fit the width of the terminal, at least two."""
+    width = 17 if board.table["spread"].notna().any() else 12
+    return metrics[: max(2, (output.width - 21) // width)]
+
+
+def label(model: str, profile: str) -> str:
+    """Name a model with its profile, where it has more than one."""
+    return model if profile == "default" else f"{model} ({profile})"
+
+
+def _scores(board: "Leaderboard", metrics: list[str], title: str) -> Table:
+    """Lay out models x metrics; best value bold, best baseline marked with a star."""
+    table = _table(board, metrics, title)
+    for (model, profile), rows in board.table.groupby(["model", "profile"], sort=False):
+        cells = rows.set_index("metric")
+        style = "dim" if cells["is_baseline"].any() else ""
+        values = [_value(cells.loc[name], board.best_baseline[name] == (model, profile)) for name in metrics]
+        table.add_row(Text(label(model, profile), style=style), *values)
+    return table
+
+
+def _value(cell: "pd.Series[object]", best_baseline: bool) -> Text:
+    """Write one score: mean, spread over seeds where there is one, a star on the best baseline."""
+    mean, spread = float(cell["mean"]), float(cell["spread"])  # type: ignore[arg-type]
+    if math.isnan(mean):
+        return Text("undefined" if cell["n_nan"] else "missing", style="dim")
+    text = _number(mean) + ("" if math.isnan(spread) else f" ±{_number(spread)}") + ("*" if best_baseline else " ")
+    return Text(text, style="bold" if cell["best"] else "")
+
+
+def _gains(board: "Leaderboard", metrics: list[str]) -> Table:
+    """Lay out how much better than the best baseline each model is; green where it is, red where it is not."""
+    table = _table(board, metrics, "Gain over the best baseline (positive: better)")
+    models = board.table[~board.table["is_baseline"]]
+    for (model, profile), rows in models.groupby(["model", "profile"], sort=False):
+        gains = rows.set_index("metric")["gain"]
+        table.add_row(label(model, profile), *(_gain(float(gains[name])) for name in metrics))
+    return table
+
+
+def _gain(value: float) -> Text:
+    """Write one gain with its sign."""
+    if math.isnan(value):
+        return Text("-", style="dim")
+    return Text(("+" if value >= 0 else "-") + _number(abs(value)) + " ", style="green" if value > 0 else "red")
+
+
+def _table(board: "Leaderboard", metrics: list[str], title: str) -> Table:
+    """Start a table with a column for models and one for each metric."""
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    table.add_column("model", overflow="fold")
+    for name in metrics:
+        first, _, last = name.rpartition("_")
+        arrow = _ARROWS[board.goals[name].direction]
+        table.add_column(f"{first}\n{last} {arrow}" if first else f"{last} {arrow}", justify="right")
+    return table
+
+
+def _legend(board: "Leaderboard", metrics: list[str]) -> Text:
+    """Explain the marks that were used."""
+    parts = ["↑ higher is better", "↓ lower is better", "bold: best", "*: best baseline", "dim: baselines"]
+    if board.table["spread"].notna().any():
+        parts.append("±: standard deviation over seeds")
+    if any(board.goals[name].direction == "target" for name in metrics):
+        parts.append("→ nearest to its target is best")
+    return Text("; ".join(parts), style="dim")
+
+
+def _number(value: float) -> str:
+    """Three decimals, or three digits where that would show nothing but zeros."""
+    return f"{value:.3f}" if abs(value) >= 0.01 or value == 0 else f"{value:.2g}"

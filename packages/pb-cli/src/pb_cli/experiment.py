@@ -28,11 +28,12 @@ PRESETS = {
 class Experiment:
     """A grid: one data set, one kind of split, some models, contexts to hold out, seeds.
 
-    `models` are names, `name:profile`, `all` or `baselines`; `hold_out` are names or indices of contexts, or
-    `all`; `settings` overrides settings by model name; `keys` describes the file in `data`.
+    `dataset` is a registered name (pbmc where neither it nor `data` is given), `data` the path of its file or of a
+    user's own. `models` are names, `name:profile`, `all` or `baselines`; `hold_out` are names or
+    indices of contexts, or `all`; `settings` overrides settings by model name; `keys` describes a user's own file.
     """
 
-    dataset: str = "pbmc"
+    dataset: str | None = None
     data: str | None = None
     keys: dict[str, Any] = dataclasses.field(default_factory=dict)
     dataset_options: dict[str, Any] = dataclasses.field(default_factory=dict)

@@ -38,14 +38,14 @@ def keys_from_flags(flags: dict[str, Any]) -> dict[str, Any]:
 def open_data(
     dataset: str | None, data: str | None, keys: dict[str, Any], options: dict[str, Any]
 ) -> "PerturbationData":
-    """Load a registered data set by name, or a user's own file by path.
+    """Load a registered data set by name (`data` is then its file), or a user's own file.
 
-    A file needs its columns named, unless `pb data prepare` wrote them into it.
+    A user's file needs its columns named, unless `pb data prepare` wrote them into it.
     """
     from pb_data import Keys, load, load_h5ad
 
-    if data is None:
-        return load(dataset or "pbmc", **options)
+    if dataset is not None or data is None:
+        return load(dataset or "pbmc", path=data, **options)
     if not keys:
         return load_h5ad(Path(data))
     required = {"context", "perturbation", "control", "scale"} - set(keys)

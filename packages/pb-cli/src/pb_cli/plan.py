@@ -13,7 +13,7 @@ from pb_cli.experiment import PRESETS, Experiment
 if TYPE_CHECKING:
     from pb_data import PerturbationData
 
-__all__ = ["Plan", "Task", "make_plan", "read_plan", "to_lines"]
+__all__ = ["Plan", "Task", "make_plan", "read_plan", "split_summary", "to_lines"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,15 +75,14 @@ def make_plan(experiment: Experiment, data: "PerturbationData") -> Plan:
         raise ValueError(msg)
     tasks, claims = [], []
     for context in expand_contexts(experiment.hold_out, data):
-        split = make_split(
-            experiment.split,
-            data,
-            held_out=context,
-            seed=experiment.split_seed,
-            validation_fraction=experiment.validation_fraction,
-            target_controls=experiment.target_controls,  # type: ignore[arg-type] # checked by make_split
-            controls=experiment.controls,  # type: ignore[arg-type] # checked by make_split
-        )
+        parameters: dict[str, Any] = {
+            "held_out": context,
+            "seed": experiment.split_seed,
+            "validation_fraction": experiment.validation_fraction,
+            "target_controls": experiment.target_controls,
+            "controls": experiment.controls,
+        }
+        split = make_split(experiment.split, data, **parameters)
         claims.append(split.claim)
         for model, profile, is_baseline in specs:
             settings = model_settings(model, profile, experiment, preset.max_epochs)
@@ -91,7 +90,7 @@ def make_plan(experiment: Experiment, data: "PerturbationData") -> Plan:
                 Task(
                     source=data.source,
                     split=split.name,
-                    split_parameters=dict(split.parameters),
+                    split_parameters=parameters,
                     split_hash=split.hash,
                     preprocess={"n_genes": experiment.n_genes or preset.n_genes, "fit_on": experiment.fit_on},
                     model=model,
@@ -101,7 +100,15 @@ def make_plan(experiment: Experiment, data: "PerturbationData") -> Plan:
                 )
                 for seed in (experiment.seeds[:1] if is_baseline else experiment.seeds)
             ]
-    return Plan(tasks, claims[0], remarks)
+    claim = claims[0] if len(claims) == 1 else split_summary(experiment.split)
+    return Plan(tasks, claim, remarks)
+
+
+def split_summary(name: str) -> str:
+    """Give the first line of what a split says of itself."""
+    from pb_data.splits import get_split
+
+    return (get_split(name).__doc__ or "").partition("\n")[0]
 
 
 def expand_models(names: Iterable[str], *, baselines: bool, remarks: list[str]) -> list[tuple[str, str, bool]]:

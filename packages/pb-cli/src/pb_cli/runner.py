@@ -5,20 +5,23 @@ import json
 import platform
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anndata as ad
-import pandas as pd
 import pb_models
 from anndata import AnnData
 from pb_data import write_manifest
 from pb_eval import PredictionInfo, evaluate, result_rows, write_prediction, write_table
+from pb_eval.table import merge_tables
 from pb_models import Model, TrainingStep
 
 from pb_cli.plan import Task
 from pb_cli.resources import peak_memory, reset_peak_memory, versions
 from pb_cli.store import RunFolder, write_text
 from pb_cli.unit import Condition, Unit, prepare
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Fitted", "fit_and_predict", "run_task", "score"]
 
@@ -87,21 +90,18 @@ def fit_and_predict(
     return Fitted(model, predictions, costs)
 
 
-def score(predictions: dict[Condition, AnnData], unit: Unit, info: PredictionInfo) -> pd.DataFrame:
+def score(predictions: dict[Condition, AnnData], unit: Unit, info: PredictionInfo) -> "pd.DataFrame":
     """Compare each condition's prediction with its measured cells: one row per condition and metric."""
-    return pd.concat(
-        [
-            result_rows(
-                info,
-                evaluate(prediction.X, unit.references[condition]),
-                perturbation=condition.perturbation,
-                dose=condition.dose,
-                n_predicted=prediction.n_obs,
-                n_true=unit.references[condition].n_truth,
-            )
-            for condition, prediction in predictions.items()
-        ],
-        ignore_index=True,
+    return merge_tables(
+        result_rows(
+            info,
+            evaluate(prediction.X, unit.references[condition]),
+            perturbation=condition.perturbation,
+            dose=condition.dose,
+            n_predicted=prediction.n_obs,
+            n_true=unit.references[condition].truth.n_cells,
+        )
+        for condition, prediction in predictions.items()
     )
 
 

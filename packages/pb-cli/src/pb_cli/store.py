@@ -109,11 +109,10 @@ class RunFolder:
         """Merge the scores of the finished tasks into `results.csv` and `results.parquet`, costs into `tasks.csv`."""
         import pandas as pd
         from pb_eval import read_table, write_table
+        from pb_eval.table import merge_tables
 
         done = [task for task in tasks if self.is_done(task)]
-        if not done:
-            return pd.DataFrame()
-        results = pd.concat([read_table(self.task(task) / "metrics.csv") for task in done], ignore_index=True)
+        results = merge_tables(read_table(self.task(task) / "metrics.csv") for task in done)
         for name in ("results.csv", "results.parquet"):
             write_table(results, self.path / name)
         costs = [{"task": task.id, "status": self._status(task)} | self._costs(task) for task in tasks]

@@ -23,7 +23,7 @@ __all__ = ["bench"]
 @click.command(short_help="Run a benchmark: models x held-out contexts x seeds.")
 @click.argument("experiment", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--dataset", help="A data set of `pb ls datasets`.  [default: pbmc]")
-@click.option("--data", type=click.Path(path_type=Path), help="Your own .h5ad, instead of --dataset.")
+@click.option("--data", type=click.Path(path_type=Path), help="Your own .h5ad, or the file of --dataset.")
 @data_options
 @click.option("--model", "models", multiple=True, help="Names, name:profile, `all` or `baselines`.  [default: all]")
 @click.option("--no-baselines", is_flag=True, help="Do not add the baselines that were not named.")

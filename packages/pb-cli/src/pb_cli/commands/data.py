@@ -22,11 +22,11 @@ def data() -> None:
 
 
 @data.command(short_help="Where a data set comes from and how many cells it has.")
-@click.argument("name", required=False, default="pbmc")
+@click.argument("name", required=False)
 @click.option("--data", "path", type=click.Path(path_type=Path), help="Your own .h5ad, or the file of data set NAME.")
 @data_options
 @click.option("--json", "as_json", is_flag=True, help="Print data instead of tables.")
-def info(name: str, path: Path | None, *, as_json: bool, **flags: Any) -> None:
+def info(name: str | None, path: Path | None, *, as_json: bool, **flags: Any) -> None:
     """Say what a data set is, and count its cells by context and perturbation.
 
     \b

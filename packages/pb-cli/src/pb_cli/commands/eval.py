@@ -31,8 +31,8 @@ def evaluate(predictions: tuple[Path, ...], data: Path | None, out: Path | None,
       pb eval prediction.h5ad --json
       pb eval *.h5ad --out scores.csv
     """
-    import pandas as pd
     from pb_eval import write_table
+    from pb_eval.table import merge_tables
 
     from pb_cli.rescore import rescore
 
@@ -42,7 +42,7 @@ def evaluate(predictions: tuple[Path, ...], data: Path | None, out: Path | None,
             tables.append(rescore(path, data))
         except (ValueError, OSError) as error:
             raise DataProblem(str(error)) from error
-    rows = pd.concat(tables, ignore_index=True)
+    rows = merge_tables(tables)
     if out is not None:
         try:
             write_table(rows, out)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import click
 
 from pb_cli.console import print_json, print_table
+from pb_cli.plan import split_summary
 
 __all__ = ["ls"]
 
@@ -55,7 +56,7 @@ def _losses() -> Listing:
 
 
 def _splits() -> Listing:
-    from pb_data.splits import split_names, split_summary
+    from pb_data.splits import split_names
 
     return Listing(("name", "what it supports"), [(name, split_summary(name)) for name in split_names()])
 

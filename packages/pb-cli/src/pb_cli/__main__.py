@@ -1,0 +1,5 @@
+"""`python -m pb_cli` is `pb`."""
+
+from pb_cli.app import main
+
+main()

@@ -1,0 +1,262 @@
+"""The verbs, as a user types them, on a small real file."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from pb_cli import app
+from pb_eval import read_table
+
+FLAGS = ("--context-key", "kind", "--perturbation-key", "condition", "--control", "ctrl", "--scale", "counts")
+MODELS = ("--model", "control,mean-shift,scgen", "--no-baselines", "--set", "scgen.max_epochs=2", "--n-genes", "40")
+
+
+@pytest.fixture
+def bench(pb, data_file: Path):
+    """Run a small benchmark, with further flags."""
+    return lambda *more: pb("bench", "--data", data_file, *FLAGS, *MODELS, "--out", "run", *more)
+
+
+@pytest.fixture(scope="module")
+def finished(data_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    arguments = ["bench", "--data", data_file, *FLAGS, *MODELS, "--out", folder, "--hold-out", "beta"]
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture
+def run(pb, finished: Path) -> Path:
+    """A finished run in the test's own folder."""
+    shutil.copytree(finished, pb.folder / "run")
+    return pb.folder / "run"
+
+
+def test_a_run_leaves_everything_it_promises(run: Path):
+    tasks = sorted((run / "tasks").iterdir())
+    assert len(tasks) == 3
+    for task in tasks:
+        assert {p.name for p in task.iterdir()} == {
+            "log.txt",
+            "manifest.json",
+            "metrics.csv",
+            "model",
+            "prediction.h5ad",
+            "task.json",
+        }
+        costs = json.loads((task / "task.json").read_text())["costs"]
+        assert costs["fit_seconds"] >= 0
+        assert costs["peak_memory_bytes"] > 1e7
+    results = read_table(run / "results.csv")
+    assert set(results["model"]) == {"control", "mean-shift", "scgen"}
+    pd.testing.assert_frame_equal(results, read_table(run / "results.parquet"))
+    assert set(pd.read_csv(run / "tasks.csv")["status"]) == {"done"}
+
+
+def test_the_leaderboard_marks_the_best_baseline_and_shows_gains(run: Path, bench):
+    result = bench("--hold-out", "beta")
+    assert "Mean over 1 held-out unit" in result.stdout
+    assert "Gain over the best baseline" in result.stdout
+    assert "*" in result.stdout.split("mean-shift")[1].splitlines()[0]
+
+
+def test_the_same_command_again_does_only_what_is_missing(run: Path, bench):
+    kept = {path.name: path.stat().st_mtime_ns for path in (run / "tasks").iterdir()}
+    gone = min(kept)
+    for path in sorted((run / "tasks" / gone).rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    (run / "tasks" / gone).rmdir()
+    result = bench("--hold-out", "beta")
+    assert "2 of them finished before" in result.stderr
+    now = {path.name: path.stat().st_mtime_ns for path in (run / "tasks").iterdir()}
+    assert now.keys() == kept.keys()
+    assert [name for name in kept if now[name] != kept[name]] == [gone]
+
+
+def test_another_plan_in_the_same_folder_is_refused(run: Path, bench):
+    result = bench("--hold-out", "alpha")
+    assert result.exit_code == 2
+    assert "holds another plan" in result.stderr
+
+
+def test_several_processes_give_the_same_scores(run: Path, pb, bench):
+    other = bench("--hold-out", "beta", "--jobs", "2", "--out", "two")
+    assert other.exit_code == 0, other.output
+    assert (pb.folder / "two" / "results.csv").read_bytes() == (run / "results.csv").read_bytes()
+
+
+def test_json_is_data_and_messages_go_elsewhere(bench):
+    result = bench("--hold-out", "0", "--json", "--quiet")
+    board = json.loads(result.stdout)
+    assert {row["model"] for row in board["rows"]} == {"control", "mean-shift", "scgen"}
+    assert "unseen context" in board["claim"]
+
+
+def test_every_context_is_held_out_in_turn(pb, bench, contexts: tuple[str, ...]):
+    result = bench("--model", "control", "--dry-run", "--json", "--hold-out", "all")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert {line["split_parameters"]["held_out"] for line in lines} == set(contexts)
+    assert not (pb.folder / "run").exists()
+
+
+def test_a_context_with_strange_characters_is_held_out(bench, contexts: tuple[str, ...]):
+    result = bench("--hold-out", contexts[2], "--hold-out", contexts[3])
+    assert result.exit_code == 0, result.output
+
+
+def test_a_failed_task_is_counted_and_its_traceback_kept(pb, bench):
+    result = bench("--hold-out", "beta", "--set", "scgen.learning_rate=1e38")
+    assert result.exit_code == 1
+    assert "1 of 3 tasks failed" in result.stderr
+    [failure] = (pb.folder / "run" / "failed").iterdir()
+    assert "DivergedError" in (failure / "traceback.txt").read_text()
+    assert (failure / "log.txt").exists()
+    statuses = pd.read_csv(pb.folder / "run" / "tasks.csv")["status"]
+    assert sorted(statuses) == ["done", "done", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "near"),
+    [
+        (("--model", "scgne"), "scgen"),
+        (("--dataset", "pmbc"), "pbmc"),
+        (("--hold-out", "bta"), "beta"),
+        (("--preset", "quik"), "quick"),
+        (("--set", "scgen.max_epoch=1"), "max_epochs"),
+        (("--seed", "one"), "--seed 1,2,3"),
+        (("--mdel", "scgen"), "--model"),
+    ],
+)
+def test_a_misspelt_name_is_a_usage_error_with_the_nearest(pb, data_file, arguments, near: str):
+    data = () if "--dataset" in arguments else ("--data", data_file, *FLAGS)
+    result = pb("bench", *data, *arguments)
+    assert result.exit_code == 2
+    assert near in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_an_experiment_file_gives_the_same_plan_as_flags(pb, bench, data_file: Path):
+    (pb.folder / "e.toml").write_text(
+        f"""data = {str(data_file)!r}
+models = ["control", "mean-shift", "scgen"]
+baselines = false
+hold-out = "beta"
+n-genes = 40
+keys = {{ context = "kind", perturbation = "condition", control = "ctrl", scale = "counts" }}
+settings.scgen.max_epochs = 2
+"""
+    )
+    from_file = pb("bench", "e.toml", "--dry-run", "--json")
+    assert from_file.stdout == bench("--hold-out", "beta", "--dry-run", "--json").stdout
+
+
+def test_eval_prints_the_numbers_of_the_run(run: Path, pb):
+    results = read_table(run / "results.csv")
+    for path in (run / "tasks").glob("*/prediction.h5ad"):
+        result = pb("eval", path, "--json")
+        assert result.exit_code == 0, result.output
+        rows = pd.DataFrame(json.loads(result.stdout))
+        mine = results[(results["model"] == rows["model"][0])].set_index("metric")["value"]
+        values = rows.set_index("metric")["value"]
+        np.testing.assert_array_equal(values[mine.index].to_numpy(), mine.to_numpy())
+
+
+def test_eval_in_another_process_and_folder(run: Path, tmp_path_factory: pytest.TempPathFactory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    path = next((run / "tasks").glob("*/prediction.h5ad"))
+    copy = elsewhere / "mine.h5ad"
+    copy.write_bytes(path.read_bytes())
+    command = [sys.executable, "-m", "pb_cli", "eval", "mine.h5ad", "--out", "rows.csv"]
+    done = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    expected = read_table(path.parent / "metrics.csv")
+    found = read_table(elsewhere / "rows.csv")
+    pd.testing.assert_frame_equal(found, expected)
+
+
+def test_eval_of_changed_data_is_refused(pb, bench, data_file: Path):
+    mine = pb.folder / "mine.h5ad"
+    mine.write_bytes(data_file.read_bytes())
+    result = pb("bench", "--data", mine, *FLAGS, "--model", "control", "--no-baselines", "--hold-out", "beta")
+    assert result.exit_code == 0, result.output
+    adata = ad.read_h5ad(mine)
+    adata.X[0, 0] += 1
+    adata.write_h5ad(mine)
+    [prediction] = pb.folder.glob("runs/mine-full/tasks/*/prediction.h5ad")
+    result = pb("eval", prediction)
+    assert result.exit_code == 1
+    assert "has changed" in result.stderr
+    moved = pb("eval", prediction, "--data", data_file)
+    assert moved.exit_code == 0, moved.output
+
+
+def test_eval_of_something_else_is_one_sentence(pb):
+    (pb.folder / "letter.h5ad").write_text("Dear reader")
+    for name in ("letter.h5ad", "absent.h5ad"):
+        result = pb("eval", name)
+        assert result.exit_code == 1
+        assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_validate_says_all_at_once(pb, data_file: Path):
+    good = pb("data", "validate", data_file, *FLAGS)
+    assert good.exit_code == 0
+    assert "no problem found" in good.stderr
+    adata = ad.read_h5ad(data_file)
+    adata.X = adata.X * 1.5
+    adata.var_names = ["same"] * 2 + list(adata.var_names[2:])
+    adata.write_h5ad(pb.folder / "bad.h5ad")
+    bad = pb("data", "validate", "bad.h5ad", *FLAGS, "--json")
+    assert bad.exit_code == 1
+    assert len(json.loads(bad.stdout)) >= 2
+
+
+def test_a_prepared_file_needs_no_flags(pb, data_file: Path):
+    prepared = pb("data", "prepare", data_file, *FLAGS, "--out", "my.h5ad")
+    assert prepared.exit_code == 0, prepared.output
+    assert pb("data", "prepare", data_file, *FLAGS, "--out", "my.h5ad").exit_code == 2
+    result = pb("data", "info", "--data", "my.h5ad")
+    assert "ctrl" in result.stdout
+    assert pb("bench", "--data", "my.h5ad", "--model", "control", "--dry-run").exit_code == 0
+
+
+def test_columns_must_be_named(pb, data_file: Path):
+    result = pb("bench", "--data", data_file, "--context-key", "kind")
+    assert result.exit_code == 2
+    assert "--perturbation-key, --control, --scale missing" in result.stderr
+
+
+def test_listings(pb):
+    listed = json.loads(pb("ls", "--json").stdout)
+    assert set(listed) == {"datasets", "models", "metrics", "losses", "splits"}
+    assert all(listed.values())
+    assert "similarity-shift" in pb("ls", "models").stdout
+
+
+def test_help_of_every_verb_has_an_example(pb):
+    for verb in (("bench",), ("eval",), ("ls",), ("data", "info"), ("data", "validate"), ("data", "prepare")):
+        text = pb(*verb, "--help").stdout
+        assert "Example" in text
+        assert "pb " + " ".join(verb) in text
+
+
+def test_a_misspelt_verb_is_answered_with_the_nearest(pb):
+    result = pb("bnch")
+    assert result.exit_code == 2
+    assert "Did you mean bench?" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["bench", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]):
+    code = "import sys; from pb_cli import app; app(sys.argv[1:], standalone_mode=False); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    heavy = {"torch", "anndata", "numpy", "pandas", "scanpy", "sklearn"} & set(done.stdout.split())
+    assert not heavy

@@ -1,0 +1,141 @@
+"""Experiments, plans and tasks."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from pb_cli.experiment import Experiment, read_experiment
+from pb_cli.options import open_data, parse_settings
+from pb_cli.plan import Task, expand_models, make_plan, read_plan, to_lines
+from pb_data import PerturbationData
+
+KEYS = {"context": "kind", "perturbation": "condition", "control": "ctrl", "scale": "counts"}
+
+
+@pytest.fixture
+def data(data_file: Path) -> PerturbationData:
+    return open_data(None, str(data_file), KEYS, {})
+
+
+def some_task(**changes: object) -> Task:
+    values = {
+        "source": {"dataset": "pbmc"},
+        "split": "leave-context-out",
+        "split_parameters": {"held_out": "B cells"},
+        "split_hash": "00",
+        "preprocess": {"n_genes": 10},
+        "model": "scgen",
+        "profile": "fixed",
+        "settings": {},
+        "seed": 1,
+    }
+    return Task(**(values | changes))
+
+
+def test_the_id_depends_on_every_field():
+    task = some_task()
+    for field in dataclasses.fields(Task):
+        value = getattr(task, field.name)
+        changed = value + 1 if isinstance(value, int) else {"other": 1} if isinstance(value, dict) else value + "x"
+        assert some_task(**{field.name: changed}).id != task.id
+
+
+def test_the_id_does_not_depend_on_the_order_of_keys():
+    assert some_task(settings={"a": 1, "b": 2}).id == some_task(settings={"b": 2, "a": 1}).id
+
+
+def test_a_plan_survives_its_file(tmp_path: Path):
+    tasks = [some_task(split_parameters={"held_out": name}) for name in ("a\nb", "$(rm)", "é; '\"")]
+    path = tmp_path / "plan.jsonl"
+    path.write_text(to_lines(tasks), encoding="utf-8")
+    assert len(path.read_text(encoding="utf-8").splitlines()) == len(tasks)
+    assert read_plan(path) == tasks
+
+
+def test_a_changed_line_is_refused(tmp_path: Path):
+    path = tmp_path / "plan.jsonl"
+    path.write_text(to_lines([some_task()]).replace('"seed":1', '"seed":2'), encoding="utf-8")
+    with pytest.raises(ValueError, match="was changed after planning"):
+        read_plan(path)
+
+
+def test_a_grid_is_contexts_times_models_times_seeds(data: PerturbationData, contexts: tuple[str, ...]):
+    plan = make_plan(Experiment(models=("scgen", "control"), seeds=(1, 2, 3), baselines=False), data)
+    assert len(plan.tasks) == len(contexts) * (3 + 1)
+    assert {task.context for task in plan.tasks} == set(contexts)
+    assert len({task.id for task in plan.tasks}) == len(plan.tasks)
+
+
+def test_baselines_come_by_themselves_and_say_so(data: PerturbationData):
+    plan = make_plan(Experiment(models=("scgen",), hold_out=("beta",)), data)
+    assert "similarity-shift" in {task.model for task in plan.tasks}
+    assert any("--no-baselines" in remark for remark in plan.remarks)
+
+
+def test_models_expand_to_profiles_with_baselines_first():
+    specs = expand_models(["scgen:reference", "scgen", "baselines"], baselines=False, remarks=[])
+    assert [spec for spec in specs if not spec[2]] == [("scgen", "reference", False), ("scgen", "fixed", False)]
+    assert specs[0][2]
+
+
+def test_the_preset_caps_epochs_and_settings_win(data: PerturbationData):
+    asked = Experiment(models=("scgen",), preset="quick", hold_out=("beta",), settings={"scgen": {"max_epochs": 3}})
+    settings = {task.model: task.settings for task in make_plan(asked, data).tasks}
+    assert settings["scgen"] == {"max_epochs": 3}
+    assert settings["control"] == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"models": ("scgn",)}, "scgen"),
+        ({"models": ("scgen:fxed",)}, "fixed"),
+        ({"hold_out": ("bet",)}, "beta"),
+        ({"hold_out": ("9",)}, "9"),
+        ({"split": "leave-contxt-out"}, "leave-context-out"),
+        ({"settings": {"scgen": {"max_epoch": 3}}, "models": ("scgen",)}, "max_epochs"),
+        ({"settings": {"scgen": {}}, "models": ("control",)}, "not among the models"),
+    ],
+)
+def test_misspelt_names_are_answered_with_near_ones(data: PerturbationData, changes: dict, words: str):
+    with pytest.raises(ValueError, match=words):
+        make_plan(Experiment(**changes), data)
+
+
+def test_an_experiment_file_is_read_and_overridden(tmp_path: Path):
+    path = tmp_path / "e.toml"
+    path.write_text('models = ["scgen"]\nhold-out = "all"\nseeds = [1, 2]\n[settings.scgen]\nmax_epochs = 2\n')
+    asked = read_experiment(path, {"seeds": (5,)})
+    assert (asked.models, asked.hold_out, asked.seeds) == (("scgen",), ("all",), (5,))
+    assert asked.settings == {"scgen": {"max_epochs": 2}}
+
+
+def test_a_data_path_in_a_file_is_relative_to_the_file(tmp_path: Path):
+    path = tmp_path / "e.toml"
+    path.write_text('data = "cells.h5ad"\n')
+    assert read_experiment(path, {}).data == str(tmp_path / "cells.h5ad")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("model = 1", "models"),
+        ("preset = 'quik'", "quick"),
+        ("seeds = []", "seeds is empty"),
+        ("a b", "not valid TOML"),
+    ],
+)
+def test_a_wrong_experiment_file_is_refused(tmp_path: Path, text: str, words: str):
+    path = tmp_path / "e.toml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=words):
+        read_experiment(path, {})
+
+
+def test_settings_are_read_like_toml():
+    assert parse_settings(("scgen.max-epochs=5", "scgen.precision=bf16", "linear.alpha=0.5")) == {
+        "scgen": {"max_epochs": 5, "precision": "bf16"},
+        "linear": {"alpha": 0.5},
+    }
+    with pytest.raises(ValueError, match=r"--set scgen\.max_epochs=50"):
+        parse_settings(("scgen=5",))

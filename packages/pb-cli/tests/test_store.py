@@ -1,0 +1,90 @@
+"""The run folder: whole or not at all."""
+
+from pathlib import Path
+
+import pytest
+from pb_cli.plan import Task
+from pb_cli.store import RunFolder, write_text
+
+
+def task(seed: int) -> Task:
+    return Task(
+        source={},
+        split="s",
+        split_parameters={"held_out": "c"},
+        split_hash="",
+        preprocess={},
+        model="control",
+        profile="default",
+        settings={},
+        seed=seed,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    run = RunFolder(tmp_path / "run")
+    run.open([task(1), task(2)], {"experiment": "x"})
+    return run
+
+
+def test_a_task_appears_when_it_is_complete(folder: RunFolder):
+    with folder.writing(task(1)) as draft:
+        (draft / "metrics.csv").write_text("a")
+        assert not folder.is_done(task(1))
+    assert folder.is_done(task(1))
+    assert [path.name for path in folder.task(task(1)).iterdir()] == ["metrics.csv"]
+
+
+def test_a_failed_task_leaves_its_log_and_nothing_else(folder: RunFolder):
+    def fail() -> None:
+        with folder.writing(task(1)) as draft:
+            (draft / "log.txt").write_text("so far")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert not folder.is_done(task(1))
+    assert list((folder.path / "tasks").iterdir()) == []
+    assert (folder.failure(task(1)) / "log.txt").read_text() == "so far"
+
+
+def test_success_removes_an_earlier_failure(folder: RunFolder):
+    folder.write_traceback(task(1), "Traceback")
+    with folder.writing(task(1)):
+        pass
+    assert not folder.failure(task(1)).exists()
+
+
+def test_the_first_of_two_results_stays(folder: RunFolder):
+    with folder.writing(task(1)) as slow:
+        (slow / "who").write_text("slow")
+        with folder.writing(task(1)) as fast:
+            (fast / "who").write_text("fast")
+    assert (folder.task(task(1)) / "who").read_text() == "fast"
+    assert [path.name for path in (folder.path / "tasks").iterdir()] == [task(1).id]
+
+
+def test_the_same_plan_is_taken_up_and_leftovers_are_removed(folder: RunFolder):
+    (folder.path / "tasks" / ".half-written").mkdir()
+    folder.open([task(2), task(1)], {})
+    assert list((folder.path / "tasks").iterdir()) == []
+
+
+def test_another_plan_is_refused(folder: RunFolder):
+    with pytest.raises(ValueError, match=r"holds another plan \(2 tasks, of which 1 are among the 1 asked for now\)"):
+        folder.open([task(1)], {})
+
+
+def test_a_folder_with_other_things_is_refused(tmp_path: Path):
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(ValueError, match="is not empty and holds no run"):
+        RunFolder(tmp_path).open([task(1)], {})
+
+
+def test_text_is_replaced_whole(tmp_path: Path):
+    path = tmp_path / "file.txt"
+    for text in ("one", "two"):
+        write_text(path, text)
+        assert path.read_text() == text
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file.txt"]
