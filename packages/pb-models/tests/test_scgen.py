@@ -72,8 +72,8 @@ def test_each_control_cell_is_predicted_once_whatever_the_block_size(problem, mo
 
 
 def test_a_planted_shift_is_found(cells, keys):
-    """Five genes rise by two in all of six contexts; the prediction has to be far nearer to the truth than control is."""
-    adata = cells({name: (60, 50) for name in "ABCDEF"})
+    """Five genes rise by two in all of six contexts; the prediction has to be far nearer to the truth than control."""
+    adata = cells(dict.fromkeys("ABCDEF", (60, 50)))
     target, stimulated = adata.obs["cell_type"] == "B", adata.obs["condition"] == "stim"
     model = create("scgen", n_hidden=64, n_latent=16, batch_size=32, max_epochs=60, dropout=0, learning_rate=5e-3)
     model.fit(adata[~(target & stimulated)].copy(), keys=keys, seed=1, device="cpu")

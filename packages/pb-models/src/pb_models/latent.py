@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pb_models.base import Progress, Query
     from pb_models.cells import Matrix, TrainingData
 
-__all__ = ["LatentModel", "VaeSettings"]
+__all__ = ["LatentModel", "VaeSettings", "train_vae"]
 
 BLOCK = 2048  # cells encoded or decoded at once
 
@@ -88,8 +88,8 @@ class LatentModel(Model):
         training, validation = self._rows(data, seed)
         cells = Cells(data.X, where)
         with seeded(seed, where):
-            self.network = self._new_network(len(data.genes)).to(where)
-            history = _train_vae(self.network, cells, training, validation, self.settings, seed, progress)
+            self.network = self.new_network(len(data.genes)).to(where)
+            history = train_vae(self.network, cells, training, validation, self.settings, seed, progress)
         latent = self.encode(data.X)
         return {
             **history,
@@ -134,7 +134,8 @@ class LatentModel(Model):
         mask = np.zeros(len(data.control), dtype=bool) if data.validation is None else data.validation
         return np.flatnonzero(~mask), np.flatnonzero(mask)
 
-    def _new_network(self, n_genes: int) -> Vae:
+    def new_network(self, n_genes: int) -> Vae:
+        """Build an untrained network of the settings' sizes."""
         s = self.settings
         return Vae(n_genes, n_latent=s.n_latent, n_hidden=s.n_hidden, n_layers=s.n_layers, dropout=s.dropout)
 
@@ -149,12 +150,12 @@ class LatentModel(Model):
         prefix = "network."
         weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
         with torch.device("meta"):
-            network = self._new_network(len(self.genes))
+            network = self.new_network(len(self.genes))
         network.load_state_dict({name: torch.tensor(value) for name, value in weights.items()}, assign=True)
         self.network = network.to(resolve_device("auto")).eval()
 
 
-def _train_vae(
+def train_vae(
     network: Vae,
     cells: Cells,
     training: NDArray[np.int64],
@@ -163,7 +164,11 @@ def _train_vae(
     seed: int,
     progress: Progress | None,
 ) -> dict[str, Any]:
-    """Train the autoencoder with Adam (eps 0.01, coupled weight decay) and return the history."""
+    """Train an autoencoder with Adam (coupled weight decay) and return the history.
+
+    `training` and `validation` are row numbers of the cells; without validation cells nothing is watched. Dropout and
+    sampling use torch's generator (see `seeded`), the batch order `seed`.
+    """
     optimiser = torch.optim.Adam(
         network.parameters(),
         lr=settings.learning_rate,
