@@ -100,7 +100,9 @@ class Split:
         for one, other in self._forbidden_overlaps():
             shared = np.intersect1d(getattr(self, one), getattr(self, other), assume_unique=True)
             if shared.size:
-                msg = f"{shared.size} cells are in both {one} and {other} (row {shared[0]} first), which have to be disjoint"
+                msg = (
+                    f"{shared.size} cells are in both {one} and {other} (row {shared[0]} first), which must be disjoint"
+                )
                 raise ValueError(msg)
 
     def _forbidden_overlaps(self) -> list[tuple[str, str]]:
