@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .aligned import FAR, MAEPearson, far, mae_pearson
     from .bounded import AGCE, APL, AUL, RLL, Brier, MAEClassification, agce, apl, aul, brier, mae_cls, rll
-    from .conr import ConR, conr
+    from .contrastive_regulariser import ConR, conr
     from .contrastive import RNC, rnc
     from .entropy import CE, GCE, JS, NCE, RCE, SCE, ce, gce, js, nce, rce, sce
     from .gather import gather_rows
@@ -91,7 +91,7 @@ __all__ = [
 _HOMES = {
     "aligned": "FAR MAEPearson far mae_pearson",
     "bounded": "AGCE APL AUL RLL Brier MAEClassification agce apl aul brier mae_cls rll",
-    "conr": "ConR conr",
+    "contrastive_regulariser": "ConR conr",
     "contrastive": "RNC rnc",
     "entropy": "CE GCE JS NCE RCE SCE ce gce js nce rce sce",
     "gather": "gather_rows",

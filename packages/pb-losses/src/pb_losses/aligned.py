@@ -157,7 +157,7 @@ def _power_mean(terms: AlignmentTerms, alpha: float, form: Form, eps: float) -> 
     scaled = torch.where(terms.defined, scaled, torch.full_like(scaled, -torch.inf))
     defined = terms.defined[1]  # without an observed target nothing is defined
     scaled = torch.where(defined, scaled, torch.zeros_like(scaled))
-    values = alpha * (scaled.logsumexp(0) - terms.defined.sum(0).clamp(min=1).log())
+    values = alpha * (scaled.logsumexp(0) - terms.defined.to(scaled.dtype).sum(0).clamp(min=1).log())
     values = values if form == "log" else values.exp()
     return torch.where(defined, values, torch.zeros_like(values))
 

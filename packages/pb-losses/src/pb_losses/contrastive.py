@@ -90,11 +90,12 @@ class _RankNContrast:
     def __call__(self, features: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor | None]:
         z = features.double()
         z = z - z.mean(0)  # the products below then lose no digits
+        labelled = self.samples.labelled.to(z.dtype)
         losses, gradient = [], torch.zeros_like(z)
         for rows in chunks(len(z), self.chunk):
             length = _distances(z[rows], z, exact=features.dtype == torch.float64)
             loss, of_logit = _rank_contrast(length / -self.temperature, self.ranks(rows), weights is not None)
-            share = self.samples.labelled[rows] / (self.samples.labelled.sum() - 1).clamp(min=1)
+            share = labelled[rows] / (labelled.sum() - 1).clamp(min=1)
             losses.append(loss * share)
             if of_logit is not None and weights is not None:
                 pull = of_logit * (share * weights[rows] / -self.temperature).unsqueeze(1) / length

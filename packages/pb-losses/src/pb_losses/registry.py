@@ -28,7 +28,7 @@ LOSSES: dict[str, str] = {
     "gar": "pb_losses.aligned:FAR",
     "mae+pearson": "pb_losses.aligned:MAEPearson",
     "rnc": "pb_losses.contrastive:RNC",
-    "conr": "pb_losses.conr:ConR",
+    "conr": "pb_losses.contrastive_regulariser:ConR",
     "ranksim": "pb_losses.ranking:RankSim",
     "ce": "pb_losses.entropy:CE",
     "rce": "pb_losses.entropy:RCE",

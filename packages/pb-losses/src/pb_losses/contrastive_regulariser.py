@@ -126,8 +126,8 @@ class _ConR:
         logits = logits.masked_fill_(~(positive | negative), -torch.inf)
         log_sum = logits.logsumexp(1)
         if self.spurious_ones:
-            log_sum = torch.logaddexp(log_sum, (self.samples.labelled.sum() - n_positive).log().to(s.dtype))
-        share = positive / n_positive.clamp(min=1).unsqueeze(1)
+            log_sum = torch.logaddexp(log_sum, (self.samples.labelled.sum() - n_positive).to(s.dtype).log())
+        share = positive.to(s.dtype) / n_positive.clamp(min=1).unsqueeze(1)
         idle = ~((n_positive > 0) & negative.any(1) & self.samples.labelled[rows])
         loss = (log_sum - (share * s).sum(1)).masked_fill(idle, 0.0)
         return loss, (logits - log_sum.unsqueeze(1)).exp_().sub_(share).masked_fill_(idle.unsqueeze(1), 0.0)
