@@ -4,9 +4,9 @@
 
 Both sides run in this process on the same shapes, in turns, and the shortest time of each is compared: other processes
 can only lengthen a time. The epoch is `pb_models`' own training loop on a sparse matrix: drawing and densifying
-batches, forward, objective, backward, Adam, checks for divergence. The products are what no implementation on dense batches
-avoids: for each Linear layer forward, gradient of its weights and (but for the first) gradient of its input, written
-into memory that is already there. Exits with 1 where the goal is missed.
+batches, forward, objective, backward, Adam, checks for divergence. The products are what no implementation on dense
+batches avoids: for each Linear layer forward, gradient of its weights and (but for the first) gradient of its input,
+written into memory that is already there. Exits with 1 where the goal is missed.
 """
 
 from __future__ import annotations

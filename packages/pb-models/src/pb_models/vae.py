@@ -56,9 +56,9 @@ class Vae(nn.Module):
         self.output = nn.Linear(n_hidden, n_genes)
 
     def encode(self, x: Tensor) -> Posterior:
-        """Return the posterior of cells (cells, genes)."""
+        """Return the posterior of cells (cells, genes), in float32 under autocast too."""
         hidden = self.encoder(x)
-        return Posterior(self.mean(hidden), self.log_variance(hidden).exp() + VARIANCE_FLOOR)
+        return Posterior(self.mean(hidden).float(), self.log_variance(hidden).float().exp() + VARIANCE_FLOOR)
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the expression (cells, genes) of latent positions (cells, latent); it can be negative."""
