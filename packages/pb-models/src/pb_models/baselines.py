@@ -57,9 +57,9 @@ class SimilaritySettings(BaselineSettings):
 
 
 def dense(X: Matrix) -> NDArray[np.float32]:
-    """Return a fresh dense float32 copy of X (cells, genes)."""
+    """Return X (cells, genes) as a dense float32 array."""
     is_sparse = bool(sparse.issparse(X))
-    return np.array(X.toarray() if is_sparse else X, dtype=np.float32)
+    return np.asarray(X.toarray() if is_sparse else X, dtype=np.float32)
 
 
 class Baseline(Model):
