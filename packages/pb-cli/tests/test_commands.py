@@ -174,15 +174,14 @@ def test_eval_in_another_process_and_folder(run: Path, tmp_path_factory: pytest.
     path = next((run / "tasks").glob("*/prediction.h5ad"))
     copy = elsewhere / "mine.h5ad"
     copy.write_bytes(path.read_bytes())
-    command = [sys.executable, "-m", "pb_cli", "eval", "mine.h5ad", "--out", "rows.csv"]
-    done = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    code, words = another_process("eval", "mine.h5ad", "--out", "rows.csv", folder=elsewhere)
+    assert code == 0, words
     expected = read_table(path.parent / "metrics.csv")
     found = read_table(elsewhere / "rows.csv")
     pd.testing.assert_frame_equal(found, expected)
 
 
-def test_eval_of_changed_data_is_refused(pb, bench, data_file: Path):
+def test_eval_of_changed_data_is_refused(pb, data_file: Path):
     mine = pb.folder / "mine.h5ad"
     mine.write_bytes(data_file.read_bytes())
     result = pb("bench", "--data", mine, *FLAGS, "--model", "control", "--no-baselines", "--hold-out", "beta")
@@ -191,11 +190,17 @@ def test_eval_of_changed_data_is_refused(pb, bench, data_file: Path):
     adata.X[0, 0] += 1
     adata.write_h5ad(mine)
     [prediction] = pb.folder.glob("runs/mine-full/tasks/*/prediction.h5ad")
-    result = pb("eval", prediction)
-    assert result.exit_code == 1
-    assert "has changed" in result.stderr
-    moved = pb("eval", prediction, "--data", data_file)
-    assert moved.exit_code == 0, moved.output
+    code, words = another_process("eval", prediction)
+    assert code == 1
+    assert "has changed" in words
+    assert another_process("eval", prediction, "--data", data_file)[0] == 0
+
+
+def another_process(*arguments: object, folder: Path | None = None) -> tuple[int, str]:
+    """Run `pb` in a process of its own; give its exit code and what it said."""
+    command = [sys.executable, "-m", "pb_cli", *map(str, arguments)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return done.returncode, done.stderr
 
 
 def test_eval_of_something_else_is_one_sentence(pb):

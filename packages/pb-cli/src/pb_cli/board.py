@@ -1,7 +1,7 @@
 """The leaderboard as rich tables: scores, then gains over the best baseline."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
@@ -56,25 +56,25 @@ def _fitting(board: "Leaderboard", metrics: list[str]) -> list[str]:
     return metrics[: max(2, (output.width - 21) // width)]
 
 
-def label(model: str, profile: str) -> str:
+def label(model: object, profile: object) -> str:
     """Name a model with its profile, where it has more than one."""
-    return model if profile == "default" else f"{model} ({profile})"
+    return str(model) if profile == "default" else f"{model} ({profile})"
 
 
 def _scores(board: "Leaderboard", metrics: list[str], title: str) -> Table:
     """Lay out models x metrics; best value bold, best baseline marked with a star."""
     table = _table(board, metrics, title)
     for (model, profile), rows in board.table.groupby(["model", "profile"], sort=False):
-        cells = rows.set_index("metric")
-        style = "dim" if cells["is_baseline"].any() else ""
-        values = [_value(cells.loc[name], board.best_baseline[name] == (model, profile)) for name in metrics]
+        cells: dict[Any, dict[Any, Any]] = rows.set_index("metric").to_dict(orient="index")
+        style = "dim" if rows["is_baseline"].any() else ""
+        values = [_value(cells[name], best_baseline=board.best_baseline[name] == (model, profile)) for name in metrics]
         table.add_row(Text(label(model, profile), style=style), *values)
     return table
 
 
-def _value(cell: "pd.Series[object]", best_baseline: bool) -> Text:
+def _value(cell: dict[Any, Any], *, best_baseline: bool) -> Text:
     """Write one score: mean, spread over seeds where there is one, a star on the best baseline."""
-    mean, spread = float(cell["mean"]), float(cell["spread"])  # type: ignore[arg-type]
+    mean, spread = cell["mean"], cell["spread"]
     if math.isnan(mean):
         return Text("undefined" if cell["n_nan"] else "missing", style="dim")
     text = _number(mean) + ("" if math.isnan(spread) else f" ±{_number(spread)}") + ("*" if best_baseline else " ")

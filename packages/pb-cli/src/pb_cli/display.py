@@ -5,7 +5,15 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from pb_cli.console import messages
 from pb_cli.execute import Event
@@ -25,7 +33,7 @@ class Display:
         self._started: dict[str, float] = {}
         self._seconds: dict[str, list[float]] = {}
         self._waiting = list(tasks)
-        self._rows: dict[str, int] = {}
+        self._rows: dict[str, TaskID] = {}
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),

@@ -78,7 +78,8 @@ def read_experiment(path: Path | None, overrides: dict[str, Any]) -> Experiment:
     values |= overrides
     if values.get("data") and path and "data" not in overrides:
         values["data"] = str(path.parent / values["data"])
-    return Experiment(**{name: _as_tuple(value) if name in _PLURAL else value for name, value in values.items()})
+    complete: dict[str, Any] = {name: _as_tuple(v) if name in _PLURAL else v for name, v in values.items()}
+    return Experiment(**complete)
 
 
 _PLURAL = {"models", "hold_out", "seeds"}

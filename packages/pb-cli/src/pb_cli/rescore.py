@@ -40,7 +40,7 @@ def _by_condition(prediction: AnnData, info: PredictionInfo, unit: Unit) -> dict
     found = {}
     for condition in unit.references:
         rows = (prediction.obs[info.perturbation_key] == condition.perturbation).to_numpy()
-        if info.dose_key:
+        if info.dose_key and condition.dose is not None:
             rows &= np.isclose(prediction.obs[info.dose_key].astype(float), condition.dose)
         found[condition] = prediction[rows]
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,11 @@ from pb_data.hashing import file_sha256
 if TYPE_CHECKING:
     from os import PathLike
 
+    from anndata import AnnData
+
     from pb_data.datasets.cards import DatasetCard
 
-__all__ = ["cache_folder", "existing", "locate"]
+__all__ = ["cache_folder", "existing", "locate", "read_cells"]
 
 
 def cache_folder() -> Path:
@@ -35,6 +38,25 @@ def existing(path: str | PathLike[str]) -> Path:
         msg = f"there is no file {file}; check the path"
         raise FileNotFoundError(msg)
     return file
+
+
+def read_cells(file: Path) -> AnnData:
+    """Read an `.h5ad`; repeated names are left to the schema, which names them.
+
+    Raises
+    ------
+    ValueError
+        Where the file is no HDF5 file, is truncated, or holds no AnnData.
+    """
+    from anndata import read_h5ad
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "(Variable|Observation) names are not unique", UserWarning)
+        try:
+            return read_h5ad(file)
+        except (OSError, KeyError) as error:
+            msg = f"{file} cannot be read as .h5ad: it is another kind of file or was cut short; write or copy it again"
+            raise ValueError(msg) from error
 
 
 def locate(card: DatasetCard, path: str | PathLike[str] | None) -> Path | None:

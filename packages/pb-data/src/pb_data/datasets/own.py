@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pb_data.datasets.cards import PerturbationData
-from pb_data.datasets.files import existing
+from pb_data.datasets.files import existing, read_cells
 from pb_data.hashing import canonical_json, file_sha256
 from pb_data.keys import Keys
 
@@ -41,12 +41,10 @@ def load_h5ad(path: str | PathLike[str], keys: Keys | None = None, *, checked: b
     FileNotFoundError
         Where the path leads nowhere.
     """
-    from anndata import read_h5ad
-
     from pb_data.schema import check
 
     file = existing(path)
-    adata = read_h5ad(file)
+    adata = read_cells(file)
     keys = keys or written_keys(adata, file)
     if checked:
         check(adata, keys)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pb_data.datasets.cards import Dataset, DatasetCard
+from pb_data.datasets.files import read_cells
 from pb_data.keys import Keys
 
 if TYPE_CHECKING:
@@ -34,9 +35,7 @@ LIVER_CELL_TYPES = (
 
 def read_file(path: Path) -> AnnData:
     """Read an `.h5ad` as it is."""
-    from anndata import read_h5ad
-
-    return read_h5ad(path)
+    return read_cells(path)
 
 
 def read_nault(path: Path, *, min_counts: int = 500, min_genes: int = 720) -> AnnData:
