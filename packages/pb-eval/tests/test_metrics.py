@@ -83,11 +83,19 @@ def cosine(a, b):
     return dot / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
 
 
+def most_up_regulated(cells, unit):
+    scores = []
+    for gene in range(len(unit.genes)):
+        x, y = cells[:, gene].astype(np.float64), unit.control[:, gene].astype(np.float64)
+        if len({*x, *y}) > 1:
+            scores.append((stats.ttest_ind(x, y, equal_var=False).statistic, gene))
+    return {gene for score, gene in sorted(scores, reverse=True)[:100] if score > 0}
+
+
 def overlap(unit):
-    lists = [
-        {gene for score, _, gene in ranked(cells, unit)[:100] if score > 0.5} for cells in (unit.truth, unit.prediction)
-    ]
-    return len(lists[0] & lists[1]) / len(lists[0])
+    truth, predicted = most_up_regulated(unit.truth, unit), most_up_regulated(unit.prediction, unit)
+    assert len(truth) == len(predicted) == 100
+    return len(truth & predicted) / 100
 
 
 def direction(unit):

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 __all__ = ["direction_match", "overlap", "overlap_top100", "rank_up_regulated", "sign_agreement"]
 
 
-def rank_up_regulated(auroc: NDArray[np.float64], shift: NDArray[np.float64], genes: Sequence[str]) -> NDArray[np.intp]:
+def rank_up_regulated(score: NDArray[np.float64], shift: NDArray[np.float64], genes: Sequence[str]) -> NDArray[np.intp]:
     """Order genes from most up- to most down-regulated.
 
-    By falling AUROC (the order of Wilcoxon scores without tie correction), ties by falling mean shift, then by name, so
-    that the order in which a file lists its genes does not matter.
+    By falling score, ties by falling mean shift, then by name, so that the order in which a file lists its genes does
+    not matter.
 
     Parameters
     ----------
-    auroc, shift
+    score, shift
         ``(genes,)``, of a group against control.
 
     Returns
@@ -36,7 +36,7 @@ def rank_up_regulated(auroc: NDArray[np.float64], shift: NDArray[np.float64], ge
     >>> rank_up_regulated(np.array([0.5, 0.9, 0.5]), np.array([0.0, 2.0, 0.0]), ["B", "C", "A"])
     array([1, 2, 0])
     """
-    return np.lexsort((np.asarray(genes, dtype=str), -shift, -auroc))
+    return np.lexsort((np.asarray(genes, dtype=str), -shift, -score))
 
 
 def overlap(truth: NDArray[np.intp], prediction: NDArray[np.intp]) -> float:

@@ -157,17 +157,17 @@ class Reference:
         checked = as_matrix(matrix, name, len(self.genes))
         return Cells(checked, control=self.control, basis=self.basis, seed=self.seed)
 
-    def ranking(self, cells: Cells) -> NDArray[np.intp]:
-        """Columns from most up- to most down-regulated in a group, ``(genes,)``."""
-        return rank_up_regulated(cells.rank_sums.auroc, cells.shift, self.genes)
-
     def up_regulated(self, cells: Cells, k: int) -> NDArray[np.intp]:
-        """Columns of the up to ``k`` most up-regulated genes of a group, all with a score above 0."""
-        top = self.ranking(cells)[:k]
-        return top[cells.rank_sums.auroc[top] > 0.5]
+        """Columns of the up to ``k`` genes of a group with the highest Welch t score above 0."""
+        score = cells.t_test.score
+        top = rank_up_regulated(score, cells.shift, self.genes)[:k]
+        return top[(score[top] > 0) & (cells.shift[top] > 0)]
 
     def top_genes(self, k: int) -> NDArray[np.intp]:
-        """Columns of the ``k`` genes with the highest score in truth (all genes where there are fewer)."""
+        """Columns of the ``k`` genes with the highest Wilcoxon score in truth (all genes where there are fewer).
+
+        Scores are taken without tie correction, as scanpy does, which orders genes as the AUROC does.
+        """
         return self._truth_ranking[:k]
 
     @cached_property
@@ -177,7 +177,7 @@ class Reference:
 
     @cached_property
     def _truth_ranking(self) -> NDArray[np.intp]:
-        return self.ranking(self.truth)
+        return rank_up_regulated(self.truth.rank_sums.auroc, self.truth.shift, self.genes)
 
 
 def _check_genes(genes: Sequence[str], basis: Basis | None) -> None:
