@@ -54,7 +54,8 @@ def test_examples_of_the_pages(pages):
 
 def test_examples_of_the_docstrings(package):
     parent = importlib.import_module(package.replace("-", "_"))
-    modules = [each.name for each in pkgutil.walk_packages(parent.__path__, parent.__name__ + ".")]
+    found = [each.name for each in pkgutil.walk_packages(parent.__path__, parent.__name__ + ".")]
+    modules = [name for name in found if not name.endswith(".__main__")]
     results = {name: doctest.testmod(importlib.import_module(name)) for name in modules}
     assert [name for name, result in results.items() if result.failed] == []
 
