@@ -9,6 +9,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -216,6 +217,21 @@ def test_recipes_rebuild_the_data(name: str, published: Callable[[str], Path]) -
     assert again.keys == data.keys
     assert again.adata.obs.equals(data.adata.obs)
     assert (again.adata.X != data.adata.X).nnz == 0
+
+
+def test_files_that_are_none_are_answered_in_a_sentence(
+    published: Callable[[str], Path], keys: Keys, tmp_path: Path
+) -> None:
+    whole = published("nault").read_bytes()
+    (tmp_path / "text.h5ad").write_text("cells")
+    (tmp_path / "cut.h5ad").write_bytes(whole[: len(whole) // 2])
+    with h5py.File(tmp_path / "other.h5ad", "w") as file:
+        file["table"] = [1, 2]
+    for name in ("text", "cut", "other"):
+        with pytest.raises(ValueError, match=rf"{name}\.h5ad cannot be read as \.h5ad"):
+            load_h5ad(tmp_path / f"{name}.h5ad", keys)
+        with pytest.raises(ValueError, match=rf"{name}\.h5ad cannot be read as \.h5ad"):
+            load("nault", path=tmp_path / f"{name}.h5ad")
 
 
 def test_a_changed_file_is_refused(published: Callable[[str], Path]) -> None:

@@ -48,11 +48,14 @@ def read_cells(file: Path) -> AnnData:
     ValueError
         Where the file is no HDF5 file, is truncated, or holds no AnnData.
     """
+    import h5py
     from anndata import read_h5ad
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "(Variable|Observation) names are not unique", UserWarning)
         try:
+            with h5py.File(file, "r") as content:
+                _ = content["obs"], content["var"]
             return read_h5ad(file)
         except (OSError, KeyError) as error:
             msg = f"{file} cannot be read as .h5ad: it is another kind of file or was cut short; write or copy it again"

@@ -33,11 +33,6 @@ LIVER_CELL_TYPES = (
 )
 
 
-def read_file(path: Path) -> AnnData:
-    """Read an `.h5ad` as it is."""
-    return read_cells(path)
-
-
 def read_nault(path: Path, *, min_counts: int = 500, min_genes: int = 720) -> AnnData:
     """Read the multi-dose liver data, drop poor cells, and add the column `perturbation` (control, TCDD) from `Dose`.
 
@@ -48,7 +43,7 @@ def read_nault(path: Path, *, min_counts: int = 500, min_genes: int = 720) -> An
     """
     from pb_data.preprocess import filter_cells
 
-    adata = label_tcdd(read_file(path))
+    adata = label_tcdd(read_cells(path))
     return filter_cells(adata, min_counts=min_counts, min_genes=min_genes).copy() if min_counts or min_genes else adata
 
 
@@ -56,7 +51,7 @@ def read_nault_liver(path: Path) -> AnnData:
     """Read the multi-dose liver data and keep the six cell types of the liver itself, before anything else is done."""
     from pb_data.keys import label_array
 
-    adata = label_tcdd(read_file(path))
+    adata = label_tcdd(read_cells(path))
     return adata[np.isin(label_array(adata.obs, "celltype"), LIVER_CELL_TYPES)].copy()
 
 
@@ -88,7 +83,7 @@ def read_sciplex3(path: Path, *, labelled: bool = True) -> AnnData:
     labelled
         Drop cells without a cell line or a perturbation label.
     """
-    adata = read_file(path)
+    adata = read_cells(path)
     if labelled and (adata.obs[["cell_line", "perturbation"]].isna().any(axis=1)).any():
         adata = adata[adata.obs[["cell_line", "perturbation"]].notna().all(axis=1).to_numpy()].copy()
     doses = adata.obs["dose_value"].astype(np.float64)
@@ -110,7 +105,7 @@ PBMC_SCGEN = Dataset(
         n_genes=6998,
         preprocess=AS_PUBLISHED,
     ),
-    read_file,
+    read_cells,
 )
 
 NAULT = Dataset(
@@ -160,7 +155,7 @@ CROSS_SPECIES = Dataset(
         n_genes=6619,
         preprocess=AS_PUBLISHED,
     ),
-    read_file,
+    read_cells,
 )
 
 SCIPLEX3 = Dataset(
