@@ -3,7 +3,7 @@
 The rank-sum test is written here rather than taken from illico: that library needs both groups stacked into one
 AnnData (a copy per call), writes a progress bar and log lines to the terminal of whoever calls, and adds a second of
 imports. One flat integer sort of the non-zero values takes as long on sparse and sparsely filled dense cells, twice as
-long on cells without zeros, and a few megabytes (``benchmarks/metrics_unit.py``).
+long on cells without zeros, in a few megabytes.
 """
 
 from __future__ import annotations
