@@ -18,7 +18,7 @@ lint: .venv/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(MEMBERS:%=%/src)
 
-# Every link of the pages leads somewhere, and every example in pages and docstrings prints what it says.
+# Every link of the pages leads somewhere, and every >>> example in pages and docstrings prints what it says.
 docs: .venv/.installed
 	$(BIN)/python -m pytest tests/test_docs.py
 
