@@ -2,11 +2,10 @@
 
 from typing import Any, NamedTuple
 
+import pb_losses
 import pytest
 import torch
 from torch import Tensor
-
-import pb_losses
 
 STYLES = ("random", "ties", "duplicates", "constant")
 WEIGHTS = (0.5, 0.0, 2.0)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .aligned import FAR, MAEPearson, far, mae_pearson
     from .bounded import AGCE, APL, AUL, RLL, Brier, MAEClassification, agce, apl, aul, brier, mae_cls, rll
-    from .contrastive_regulariser import ConR, conr
     from .contrastive import RNC, rnc
+    from .contrastive_regulariser import ConR, conr
     from .entropy import CE, GCE, JS, NCE, RCE, SCE, ce, gce, js, nce, rce, sce
     from .gather import gather_rows
     from .label_robust import ALDR, LDR, LDRSoftplus, aldr, ldr, ldr_softplus, optimal_temperature

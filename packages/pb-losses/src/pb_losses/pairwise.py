@@ -111,9 +111,9 @@ def chunks(n_samples: int, chunk: int) -> Iterator[slice]:
 
 
 def excluded(labelled: Tensor, rows: slice) -> Tensor:
-    """Mask ``(rows, samples)`` of the pairs that do not count: with oneself, or with an unlabelled sample."""
+    """Mask ``(rows, samples)`` of the pairs that do not count: with oneself, or of an unlabelled sample."""
     own = torch.arange(rows.start, rows.stop, device=labelled.device)
-    mask = (~labelled).repeat(len(own), 1)
+    mask = ~(labelled[rows].unsqueeze(1) & labelled)
     return mask.scatter_(1, own.unsqueeze(1), True)
 
 
