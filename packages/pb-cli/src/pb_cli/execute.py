@@ -1,7 +1,6 @@
 """Run tasks in this process or in several; the same code runs a task either way."""
 
 import multiprocessing
-import os
 import queue
 import signal
 import traceback
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pb_cli.plan import Task
 from pb_cli.store import RunFolder
+from pb_cli.threads import limited_threads
 
 if TYPE_CHECKING:
     from pb_models import TrainingStep
@@ -38,11 +38,12 @@ class Options(NamedTuple):
 
 def execute(tasks: Sequence[Task], folder: RunFolder, options: Options, emit: Callable[[Event], None]) -> None:
     """Run tasks, reporting events; failures are written to the run folder and do not stop the others."""
-    if options.jobs == 1:
-        for task in tasks:
-            _run(task, folder, options, emit)
-    else:
-        _in_processes(tasks, folder, options, emit)
+    with limited_threads(options.jobs):
+        if options.jobs == 1:
+            for task in tasks:
+                _run(task, folder, options, emit)
+        else:
+            _in_processes(tasks, folder, options, emit)
 
 
 def _run(task: Task, folder: RunFolder, options: Options, emit: Callable[[Event], None]) -> None:
@@ -64,11 +65,8 @@ def _run(task: Task, folder: RunFolder, options: Options, emit: Callable[[Event]
 
 
 def _in_processes(tasks: Sequence[Task], folder: RunFolder, options: Options, emit: Callable[[Event], None]) -> None:
-    """Share the tasks among processes; each gets its part of the cores."""
+    """Share the tasks among processes."""
     context = multiprocessing.get_context("spawn")
-    threads = max(1, _cores() // options.jobs)
-    inherited = os.environ.get("OMP_NUM_THREADS")
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     with context.Manager() as manager:
         events = manager.Queue()
         pool = ProcessPoolExecutor(options.jobs, context, initializer=_start_worker, initargs=(events,))
@@ -80,8 +78,6 @@ def _in_processes(tasks: Sequence[Task], folder: RunFolder, options: Options, em
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-            if inherited is None:
-                del os.environ["OMP_NUM_THREADS"]
 
 
 def _drain(events: "queue.Queue[Event]", futures: "Sequence[Future[None]]", emit: Callable[[Event], None]) -> None:
@@ -124,8 +120,3 @@ def _stop(pool: ProcessPoolExecutor) -> None:
     pool.shutdown(wait=False, cancel_futures=True)
     for process in (pool._processes or {}).values():  # noqa: SLF001 (the pool offers no way to stop before Python 3.14)
         process.terminate()
-
-
-def _cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -48,7 +48,14 @@ def load_h5ad(path: str | PathLike[str], keys: Keys | None = None, *, checked: b
     keys = keys or written_keys(adata, file)
     if checked:
         check(adata, keys)
-    source = {"dataset": "file", "path": str(file), "sha256": file_sha256(file), "options": {}, "keys": keys.to_dict()}
+    source = {
+        "dataset": "file",
+        "name": file.stem,
+        "path": str(file),
+        "sha256": file_sha256(file),
+        "options": {},
+        "keys": keys.to_dict(),
+    }
     return PerturbationData(adata, keys, file.stem, source)
 
 

@@ -170,7 +170,8 @@ def load_source(source: dict[str, Any]) -> PerturbationData:
     if source["dataset"] == "file":
         from pb_data.datasets.own import load_h5ad
 
-        return load_h5ad(path, Keys.from_dict(source["keys"]))
+        data = load_h5ad(path, Keys.from_dict(source["keys"]))
+        return data._replace(name=source["name"], source=source)  # the file may have been renamed since
     data = load(source["dataset"], path=path, **source["options"])
     if data.source["sha256"] != expected:
         msg = (
