@@ -83,6 +83,14 @@ def test_a_planted_shift_is_found(cells, keys):
     assert np.square(predicted - means[1]).sum() < 0.3 * np.square(means[0] - means[1]).sum()
 
 
+def test_the_length_is_counted_in_steps_up_to_a_number_of_epochs(problem):
+    n_batches = (~problem.validation).sum() // 32
+    lengths = {
+        limit: fitted(problem, max_epochs=9, max_steps=limit).fit_record["epochs"] for limit in (1, 50, 99, None)
+    }
+    assert lengths == {1: 1, 50: -(-50 // n_batches), 99: 9, None: 9}
+
+
 @pytest.mark.parametrize("spec", PROFILES)
 def test_sparse_and_dense_training_cells_give_the_same_model(problem, spec):
     dense = problem.train.copy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -35,9 +36,10 @@ class VaeSettings(Settings):
     `monitor` is what early stopping watches on the validation cells: "objective" is the loss itself at the posterior
     mean, "elbo" is squared error + KL, unweighted, at a sampled latent position (the reference's). `split` says which
     cells those are: "given" (the mask handed to `fit`; without a mask nothing is watched) or "random" (the reference's
-    own 10 %). A last batch of fewer than `smallest_batch` cells is left out, and nothing is watched during the first
-    `settling_steps` optimiser steps.
-    `learning_rate` is per step, `weight_decay` is coupled (L2 on all parameters).
+    own 10 %). Training ends after `max_epochs`, or with the epoch in which it has done `max_steps` optimiser steps
+    (None: no such limit), or after `patience` epochs without improvement (None: never). A last batch of fewer than
+    `smallest_batch` cells is left out, and nothing is watched during the first `settling_steps` optimiser steps.
+    `weight_decay` is coupled (L2 on all parameters).
     """
 
     n_latent: int = 100
@@ -48,9 +50,10 @@ class VaeSettings(Settings):
     learning_rate: float = 1e-3
     adam_eps: float = 0.01
     weight_decay: float = 1e-6
-    batch_size: int = 128
-    max_epochs: int = 25
-    patience: int | None = 5
+    batch_size: int = 32
+    max_epochs: int = 400
+    max_steps: int | None = 3600
+    patience: int | None = None
     monitor: Literal["objective", "elbo"] = "objective"
     keep: Literal["best", "last"] = "best"
     split: Literal["given", "random"] = "given"
@@ -60,7 +63,7 @@ class VaeSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("n_latent", "n_hidden", "n_layers", "max_epochs", "patience"):
+        for name in ("n_latent", "n_hidden", "n_layers", "max_epochs", "max_steps", "patience"):
             self.at_least(name, 1)
         for name in ("batch_size", "smallest_batch"):
             self.at_least(name, 2)
@@ -196,7 +199,7 @@ def train_vae(
         return float(total) / len(watched)
 
     schedule = Schedule(
-        max_epochs=settings.max_epochs,
+        max_epochs=_n_epochs(len(training), settings),
         batch_size=settings.batch_size,
         patience=settings.patience,
         keep=settings.keep,
@@ -206,6 +209,13 @@ def train_vae(
     rows = cells.index(training)
     watch = monitor if len(watched) else None
     return train(network, rows, schedule, step=step, monitor=watch, seed=seed, progress=progress).to_dict()
+
+
+def _n_epochs(n_training: int, settings: VaeSettings) -> int:
+    if settings.max_steps is None:
+        return settings.max_epochs
+    steps_an_epoch = max(1, n_training // settings.batch_size)
+    return min(settings.max_epochs, math.ceil(settings.max_steps / steps_an_epoch))
 
 
 def _whole_batches(validation: NDArray[np.int64], settings: VaeSettings) -> NDArray[np.int64]:
