@@ -11,7 +11,7 @@ __all__ = ["PRESETS", "Experiment", "Preset", "read_experiment"]
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """How much a run costs: number of genes, and a cap on epochs (None: each model's own)."""
+    """How much a run costs: genes (None: as many as suit the data set) and a cap on epochs (None: each model's own)."""
 
     n_genes: int | None
     max_epochs: int | None
@@ -19,7 +19,7 @@ class Preset:
 
 
 PRESETS = {
-    "full": Preset(7000, None, "7,000 genes, every model with its own number of epochs"),
+    "full": Preset(None, None, "as many genes as suit the data set, every model with its own number of epochs"),
     "quick": Preset(2000, 8, "2,000 genes and at most 8 epochs: a first look, not numbers to publish"),
 }
 

@@ -9,14 +9,15 @@ import click
 if TYPE_CHECKING:
     from pb_data import PerturbationData
 
-__all__ = ["KEY_FLAGS", "data_options", "open_data", "parse_settings"]
+__all__ = ["KEY_FLAGS", "data_options", "open_data", "parse_options", "parse_settings"]
 
 KEY_FLAGS = ("context_key", "perturbation_key", "control", "scale", "dose_key", "control_dose", "batch_key")
 
 
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the flags that describe a user's own file."""
+    """Add the options of a data set and the flags that describe a user's own file."""
     flags = [
+        click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the data set."),
         click.option("--context-key", help="obs column of the contexts (cell type, species, patient)."),
         click.option("--perturbation-key", help="obs column of the perturbations."),
         click.option("--control", help="Label of control cells in the perturbation column."),
@@ -54,6 +55,18 @@ def open_data(
         msg = f"{data} needs its columns named: {flags} missing."
         raise ValueError(msg)
     return load_h5ad(Path(data), Keys(**keys))
+
+
+def parse_options(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """Read `NAME=VALUE` pairs, the options of a data set; values are written as in TOML."""
+    options = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            msg = f"--option {pair!r} was not understood; write it like --option megakaryocytes=true."
+            raise ValueError(msg)
+        options[name.replace("-", "_")] = _value(text)
+    return options
 
 
 def parse_settings(pairs: tuple[str, ...]) -> dict[str, dict[str, Any]]:

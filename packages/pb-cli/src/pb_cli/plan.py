@@ -13,7 +13,7 @@ from pb_cli.experiment import PRESETS, Experiment
 if TYPE_CHECKING:
     from pb_data import PerturbationData
 
-__all__ = ["Plan", "Task", "make_plan", "read_plan", "split_summary", "to_lines"]
+__all__ = ["Plan", "Task", "make_plan", "preprocess_settings", "read_plan", "split_summary", "to_lines"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +67,7 @@ def make_plan(experiment: Experiment, data: "PerturbationData") -> Plan:
     from pb_data import make_split
 
     preset = PRESETS[experiment.preset]
+    preprocess = preprocess_settings(experiment, data)
     remarks = [f"Preset {experiment.preset}: {preset.words}."] if experiment.n_genes is None else []
     specs = expand_models(experiment.models, baselines=experiment.baselines, remarks=remarks)
     unused = set(experiment.settings) - {model for model, _, _ in specs}
@@ -92,7 +93,7 @@ def make_plan(experiment: Experiment, data: "PerturbationData") -> Plan:
                     split=split.name,
                     split_parameters=parameters,
                     split_hash=split.hash,
-                    preprocess={"n_genes": experiment.n_genes or preset.n_genes, "fit_on": experiment.fit_on},
+                    preprocess=preprocess,
                     model=model,
                     profile=profile,
                     settings=settings,
@@ -102,6 +103,17 @@ def make_plan(experiment: Experiment, data: "PerturbationData") -> Plan:
             ]
     claim = claims[0] if len(claims) == 1 else split_summary(experiment.split)
     return Plan(tasks, claim, remarks)
+
+
+def preprocess_settings(experiment: Experiment, data: "PerturbationData") -> dict[str, Any]:
+    """Settle the preprocessing: what the experiment says, else the preset, else what the data set's card says."""
+    from pb_data import PreprocessSettings, card, dataset_names
+
+    settings: dict[str, Any] = dict(card(data.name).preprocess) if data.name in dataset_names() else {}
+    settings["fit_on"] = experiment.fit_on
+    if n_genes := experiment.n_genes or PRESETS[experiment.preset].n_genes:
+        settings["n_genes"] = n_genes
+    return dataclasses.asdict(PreprocessSettings(**settings))
 
 
 def split_summary(name: str) -> str:

@@ -7,7 +7,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from anndata import AnnData
 from numpy.typing import NDArray
-from pb_data import Keys, PerturbationData, Preprocessor, PreprocessSettings, Split, load_source, make_split
+from pb_data import (
+    Keys,
+    PerturbationData,
+    Preprocessor,
+    PreprocessSettings,
+    Split,
+    fit_preprocessor,
+    load_source,
+    make_split,
+)
 from pb_eval import Reference, fit_basis
 
 __all__ = ["Condition", "Unit", "prepare"]
@@ -57,11 +66,9 @@ def _prepare(name: str, split_hash: str, source: str, parameters: str, preproces
             "the data or pb have changed since. Plan anew in another folder."
         )
         raise ValueError(msg)
-    raw_training, validation = split.training(data.adata)
-    settings = PreprocessSettings(**json.loads(preprocess))
-    preprocessor = Preprocessor(settings)
-    preprocessor.fit(data.adata if settings.fit_on == "all-cells" else raw_training, data.keys)
-    training = preprocessor.transform(raw_training)
+    preprocessor = fit_preprocessor(data.adata, data.keys, split, PreprocessSettings(**json.loads(preprocess)))
+    cells, validation = split.training(data.adata)
+    training = preprocessor.transform(cells)
     return Unit(
         data.keys,
         split,

@@ -13,7 +13,7 @@ from pb_cli.display import Display, clock
 from pb_cli.execute import Options, execute
 from pb_cli.experiment import PRESETS, Experiment, read_experiment
 from pb_cli.names import split_names, usage_errors
-from pb_cli.options import data_options, keys_from_flags, open_data, parse_settings
+from pb_cli.options import data_options, keys_from_flags, open_data, parse_options, parse_settings
 from pb_cli.plan import Plan, make_plan
 from pb_cli.store import RunFolder
 
@@ -93,7 +93,9 @@ def overrides(flags: dict[str, Any]) -> dict[str, Any]:
         values["baselines"] = False
     keys = keys_from_flags(flags)
     settings = parse_settings(flags["settings"])
-    return values | ({"keys": keys} if keys else {}) | ({"settings": settings} if settings else {})
+    options = parse_options(flags["options"])
+    groups = {"keys": keys, "settings": settings, "dataset_options": options}
+    return values | {name: group for name, group in groups.items() if group}
 
 
 def hold_outs(values: tuple[str, ...]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import click
 
 from pb_cli.console import messages, output, print_json, print_table
 from pb_cli.names import DataProblem, SuggestingGroup, usage_errors
-from pb_cli.options import data_options, keys_from_flags, open_data
+from pb_cli.options import data_options, keys_from_flags, open_data, parse_options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +36,7 @@ def info(name: str | None, path: Path | None, *, as_json: bool, **flags: Any) ->
                    --control ctrl --scale counts
     """
     with usage_errors():
-        loaded = open_data(name, str(path) if path else None, keys_from_flags(flags), {})
+        loaded = open_data(name, str(path) if path else None, keys_from_flags(flags), parse_options(flags["options"]))
     counts = count_cells(loaded)
     facts = describe(loaded)
     if as_json:
