@@ -6,10 +6,11 @@ BIN := .venv/bin
 MEMBERS := $(sort $(wildcard packages/pb-*))
 
 demo: .venv/.installed
-	$(BIN)/pb bench --dataset pbmc --model all --hold-out all --preset quick --out runs/demo
+	$(BIN)/pb bench --dataset pbmc --model baselines,scgen --hold-out all --preset quick --jobs 2 --out runs/demo
 
 # One thread a process: the suite's matrices are small, and the numbers do not depend on the machine's core count.
 test: export OMP_NUM_THREADS ?= 1
+test: export NUMBA_NUM_THREADS ?= 1
 test: .venv/.installed
 	$(BIN)/python -m pytest
 

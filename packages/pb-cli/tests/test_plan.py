@@ -78,10 +78,10 @@ def test_models_expand_to_profiles_with_baselines_first():
     assert specs[0][2]
 
 
-def test_the_preset_caps_epochs_and_settings_win(data: PerturbationData):
+def test_the_quick_preset_shortens_training_and_settings_win(data: PerturbationData):
     asked = Experiment(models=("scgen",), preset="quick", hold_out=("beta",), settings={"scgen": {"max_epochs": 3}})
     settings = {task.model: task.settings for task in make_plan(asked, data).tasks}
-    assert settings["scgen"] == {"max_epochs": 3}
+    assert settings["scgen"] == {"max_epochs": 3, "batch_size": 128}
     assert settings["control"] == {}
 
 

@@ -11,16 +11,22 @@ __all__ = ["PRESETS", "Experiment", "Preset", "read_experiment"]
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """How much a run costs: genes (None: as many as suit the data set) and a cap on epochs (None: each model's own)."""
+    """How much a run costs: genes, a cap on epochs and a least batch size (None: what suits data set and model)."""
 
-    n_genes: int | None
-    max_epochs: int | None
     words: str
+    n_genes: int | None = None
+    max_epochs: int | None = None
+    batch_size: int | None = None
 
 
 PRESETS = {
-    "full": Preset(None, None, "as many genes as suit the data set, every model with its own number of epochs"),
-    "quick": Preset(2000, 8, "2,000 genes and at most 8 epochs: a first look, not numbers to publish"),
+    "full": Preset("as many genes as suit the data set, every model with its own training"),
+    "quick": Preset(
+        "2,000 genes, at most 8 epochs, batches of at least 128 cells: a first look, not numbers to publish",
+        n_genes=2000,
+        max_epochs=8,
+        batch_size=128,
+    ),
 }
 
 

@@ -86,7 +86,7 @@ def make_plan(experiment: Experiment, data: "PerturbationData") -> Plan:
         split = make_split(experiment.split, data, **parameters)
         claims.append(split.claim)
         for model, profile, is_baseline in specs:
-            settings = model_settings(model, profile, experiment, preset.max_epochs)
+            settings = model_settings(model, profile, experiment)
             tasks += [
                 Task(
                     source=data.source,
@@ -161,17 +161,19 @@ def expand_contexts(names: Iterable[str], data: "PerturbationData") -> list[str]
     return list(dict.fromkeys(found))
 
 
-def model_settings(model: str, profile: str, experiment: Experiment, max_epochs: int | None) -> dict[str, Any]:
-    """Collect the settings that differ from the profile: the preset's cap on epochs, then the user's.
+def model_settings(model: str, profile: str, experiment: Experiment) -> dict[str, Any]:
+    """Collect the settings that differ from the profile: the preset's, then the user's.
 
     They are checked by building the model once.
     """
     from pb_models import create, get_model
 
-    own = get_model(model).profiles[profile]
+    preset, own = PRESETS[experiment.preset], get_model(model).profiles[profile]
     settings: dict[str, Any] = {}
-    if max_epochs is not None and hasattr(own, "max_epochs"):
-        settings["max_epochs"] = min(max_epochs, own.max_epochs)
+    if preset.max_epochs is not None and hasattr(own, "max_epochs"):
+        settings["max_epochs"] = min(preset.max_epochs, own.max_epochs)
+    if preset.batch_size is not None and hasattr(own, "batch_size"):
+        settings["batch_size"] = max(preset.batch_size, own.batch_size)
     settings |= experiment.settings.get(model, {})
     create(f"{model}:{profile}", **settings)
     return settings
