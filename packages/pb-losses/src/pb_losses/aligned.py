@@ -14,7 +14,9 @@ floored at max(1e-7, 10 eps |mean|), eps the precision of the type, so that coll
 gradients.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -33,37 +35,29 @@ Form = Literal["log", "exp"]
 _FLOOR = 1e-7
 
 
+Aggregate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Takes terms ``(3, targets)`` and 1 or 0 for defined or not; returns losses ``(targets,)`` or ``(1,)``, gradient."""
+
+
 class AlignmentTerms(NamedTuple):
-    """Direction, value and magnitude of each target, stacked ``(3, targets)``, and which of them the batch defines."""
+    """Direction, value and magnitude, ``(targets,)`` each."""
 
-    values: Tensor
-    defined: Tensor
-
-    def averaged(self) -> "AlignmentTerms":
-        """Average each term over the targets that define it, to ``(3, 1)``."""
-        count = self.defined.sum(1, keepdim=True)
-        return AlignmentTerms(self.values.sum(1, keepdim=True) / count.clamp(min=1), count > 0)
+    direction: Tensor
+    value: Tensor
+    magnitude: Tensor
 
 
 def alignment_terms(prediction: Tensor, target: Tensor, *, reference_compatible: bool = False) -> AlignmentTerms:
-    """Return 1 - corr(p, y), mean |e| and Var(e) of each target, 0 where undefined.
+    """Return 1 - corr(p, y), mean |e| and Var(e) of each target, without gradient; NaN where the batch has none.
 
-    >>> values, defined = alignment_terms(torch.tensor([0.0, 2.0, 4.0]), torch.tensor([1.0, 2.0, 3.0]))
-    >>> values.squeeze(1)
-    tensor([0.0000, 0.6667, 0.6667])
+    >>> alignment_terms(torch.tensor([0.0, 2.0, 4.0]), torch.tensor([1.0, 2.0, 3.0])).magnitude
+    tensor([0.6667])
 
     Source: Zhu et al. 2024, Function Aligned Regression (arXiv 2402.06104): the three losses it aggregates.
     """
-    prediction, target, mask = regression_inputs(prediction, target)
-    if prediction.ndim > 2:
-        msg = f"predictions of shape {tuple(prediction.shape)} were given; give (batch,) or (batch, targets)."
-        raise ValueError(msg)
-    columns = (x if x is None else x.reshape(len(x), -1) for x in (prediction, target, mask))
-    direction, value, magnitude, count, has_direction = _Alignment.apply(*columns)  # type: ignore[no-untyped-call]
-    if reference_compatible:
-        direction, magnitude = direction * ((count - 1) / count.clamp(min=1)), magnitude / 2
-    defined = torch.stack([has_direction, count > 0, count > 1])
-    return AlignmentTerms(torch.stack([direction, value, magnitude]), defined)
+    moments = _Moments.of(*_columns(prediction.detach(), target.detach()))
+    values, defined = moments.terms(reference_compatible=reference_compatible)
+    return AlignmentTerms(*values.masked_fill_(defined == 0, torch.nan))
 
 
 def far(
@@ -119,11 +113,11 @@ def far(
     check_reduction(reduction)
     if gather:
         prediction, target = gather_rows(prediction), gather_rows(target)
-    terms = alignment_terms(prediction, target, reference_compatible=reference_compatible)
-    values = _power_mean(terms if per_target else terms.averaged(), alpha, form, eps)
-    if not per_target:
-        return values.squeeze(0)
-    return reduce(values, terms.defined[1], reduction)
+    aggregate = partial(_power_mean, alpha=alpha, form=form, eps=eps, per_target=per_target)
+    values, observed = _aggregated(prediction, target, aggregate, reference_compatible)
+    if per_target:
+        return reduce(values, observed, reduction)
+    return values.squeeze(0) if observed is None else values.squeeze(0) * observed.any()
 
 
 def mae_pearson(prediction: Tensor, target: Tensor, *, gather: bool = False, reduction: Reduction = "mean") -> Tensor:
@@ -146,75 +140,162 @@ def mae_pearson(prediction: Tensor, target: Tensor, *, gather: bool = False, red
     """
     if gather:
         prediction, target = gather_rows(prediction), gather_rows(target)
-    terms = alignment_terms(prediction, target)
-    direction, value, _ = terms.values.unbind(0)
-    weight = direction.detach() / 2
-    return reduce((1 - weight) * value + weight * direction, terms.defined[1], reduction)
+    values, observed = _aggregated(prediction, target, _mae_and_direction, False)
+    return reduce(values, observed, reduction)
 
 
-def _power_mean(terms: AlignmentTerms, alpha: float, form: Form, eps: float) -> Tensor:
-    scaled = torch.log(terms.values + eps) / alpha
-    scaled = torch.where(terms.defined, scaled, torch.full_like(scaled, -torch.inf))
-    defined = terms.defined[1]  # without an observed target nothing is defined
-    scaled = torch.where(defined, scaled, torch.zeros_like(scaled))
-    values = alpha * (scaled.logsumexp(0) - terms.defined.to(scaled.dtype).sum(0).clamp(min=1).log())
-    values = values if form == "log" else values.exp()
-    return torch.where(defined, values, torch.zeros_like(values))
+def _power_mean(
+    terms: Tensor, defined: Tensor, *, alpha: float, form: Form, eps: float, per_target: bool
+) -> tuple[Tensor, Tensor]:
+    count = defined.sum(1, keepdim=True).clamp_(min=1)
+    if not per_target:
+        terms, defined = terms.sum(1, keepdim=True) / count, (defined.sum(1, keepdim=True) > 0).to(terms.dtype)
+    shifted = terms + eps
+    scaled = shifted.log().div_(alpha).add_((defined / defined.sum(0)).log_())
+    log_share = scaled.log_softmax(0)
+    value = (scaled[1] - log_share[1]).mul_(alpha)
+    gradient = log_share.exp_().div_(shifted)
+    if form == "exp":
+        value = value.exp_()
+        gradient = gradient.mul_(value)
+    return value, gradient if per_target else gradient / count
 
 
-class _Alignment(Function):
-    """The three terms with their gradient in closed form: autograd would take three times as many passes."""
+def _mae_and_direction(terms: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
+    direction, value, magnitude = terms.unbind(0)
+    weight = direction / 2
+    return (1 - weight) * value + weight * direction, torch.stack([weight, 1 - weight, torch.zeros_like(magnitude)])
+
+
+def _columns(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Check predictions and targets and lay them out ``(batch, targets)``."""
+    prediction, target, mask = regression_inputs(prediction, target)
+    if prediction.ndim > 2:
+        msg = f"predictions of shape {tuple(prediction.shape)} were given; give (batch,) or (batch, targets)."
+        raise ValueError(msg)
+    if prediction.ndim == 2:
+        return prediction, target, mask
+    return prediction.unsqueeze(1), target.unsqueeze(1), None if mask is None else mask.unsqueeze(1)
+
+
+def _aggregated(
+    prediction: Tensor, target: Tensor, aggregate: Aggregate, reference_compatible: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Losses, and which targets are observed at all (None for all)."""
+    prediction, target, mask = _columns(prediction, target)
+    values: Tensor = _Aggregated.apply(prediction, target, mask, aggregate, reference_compatible)  # type: ignore[no-untyped-call]
+    return values, None if mask is None else mask.any(0)
+
+
+class _Aggregated(Function):
+    """Aggregated terms with their gradient in closed form, made in one go: autograd takes three times as long."""
 
     @staticmethod
-    def forward(ctx: Any, prediction: Tensor, target: Tensor, mask: Tensor | None) -> tuple[Tensor, ...]:
-        weight = None if mask is None else mask.to(prediction.dtype)
-        count = prediction.new_full(prediction.shape[1:], len(prediction)) if weight is None else weight.sum(0)
-        safe_count = count.clamp(min=1)
-        error = prediction - target
-        value = error.abs().sum(0) / safe_count
-        error_centred, magnitude, _, _ = _standardised(error, weight, safe_count)
-        p, _, p_scale, p_varies = _standardised(prediction, weight, safe_count)
-        y, _, y_scale, y_varies = _standardised(target, weight, safe_count)
-        p.mul_(p_scale)
-        difference = torch.addcmul(p, y, y_scale, value=-1)
-        direction = _mean_square(difference, safe_count) / 2 * y_varies
-        ctx.save_for_backward(error, error_centred, p, difference, direction, safe_count)
-        ctx.scales = p_scale * y_varies, y_scale * y_varies, p_varies
-        ctx.weight = weight
-        ctx.mark_non_differentiable(count, y_varies)
-        return direction, value, magnitude, count, y_varies
+    def forward(
+        ctx: Any,
+        prediction: Tensor,
+        target: Tensor,
+        mask: Tensor | None,
+        aggregate: Aggregate,
+        reference_compatible: bool,
+    ) -> Tensor:
+        moments = _Moments.of(prediction, target, mask)
+        terms, defined = moments.terms(reference_compatible=reference_compatible)
+        value, of_terms = aggregate(terms, defined)
+        if reference_compatible:
+            of_terms = of_terms * moments.published_factors()
+        to_prediction, to_target = ctx.needs_input_grad[:2]
+        ctx.save_for_backward(
+            moments.gradient_in_prediction(of_terms) if to_prediction else None,
+            moments.gradient_in_target(of_terms) if to_target else None,
+        )
+        return value
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        error, error_centred, p, difference, direction, count = ctx.saved_tensors
-        of_direction, of_value, of_magnitude = (grad / count for grad in grads[:3])
-        p_scale, y_scale, p_varies = ctx.scales
-        shared = error.sign().mul_(of_value).addcmul_(error_centred, 2 * of_magnitude)
-        if ctx.weight is not None:
-            shared = shared * ctx.weight
-        to_target = None
-        if ctx.needs_input_grad[1]:
-            y = p - difference
-            to_target = -shared - (difference + direction * y) * (of_direction * y_scale)
-        to_prediction = shared.addcmul_(difference, of_direction * p_scale)
-        to_prediction = to_prediction.addcmul_(p, -of_direction * p_scale * direction * p_varies)
-        return to_prediction, to_target, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+        to_prediction, to_target = (None if saved is None else saved * grads[0] for saved in ctx.saved_tensors)
+        return to_prediction, to_target, None, None, None
 
 
-def _standardised(x: Tensor, weight: Tensor | None, count: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    mean = x.sum(0) / count
-    centred = x - mean
-    if weight is not None:
-        centred = centred * weight
-    variance = _mean_square(centred, count)
-    floor = (10 * torch.finfo(x.dtype).eps * mean.abs()).clamp(min=_FLOOR)
-    deviation = variance.sqrt()
-    return centred, variance, 1 / deviation.maximum(floor), deviation > floor
+def _settled(x: Tensor) -> Tensor:
+    """Keep the compiler from computing a number of a column anew for each of its rows: it must have it in memory first."""
+    return x.as_strided(x.shape, x.stride()) if torch.compiler.is_compiling() else x
 
 
-def _mean_square(x: Tensor, count: Tensor) -> Tensor:
-    return x.square().sum(0) / count
+class _Moments(NamedTuple):
+    """z-scores u of predictions and v of targets, signs of errors, and statistics ``(targets,)``, ``(2, targets)``."""
+
+    u: Tensor
+    v: Tensor
+    sign: Tensor
+    direction: Tensor
+    value: Tensor
+    magnitude: Tensor
+    deviation: Tensor
+    varies: Tensor
+    weight: Tensor | None
+    n: Tensor | int
+
+    @classmethod
+    def of(cls, prediction: Tensor, target: Tensor, mask: Tensor | None) -> "_Moments":
+        weight = None if mask is None else mask.to(prediction.dtype)
+        count = len(prediction) if weight is None else weight.sum(0)
+        share = 1 / (count if isinstance(count, int) else count.clamp(min=1))
+        error = prediction - target
+        buffer = error.abs()
+        value = buffer.sum(0).mul_(share)
+        mean = _settled(torch.stack([prediction.sum(0), target.sum(0)]).mul_(share))
+        u, v = prediction - mean[0], target - mean[1]
+        if weight is not None:
+            u, v = u.mul_(weight), v.mul_(weight)
+        square = [torch.mul(x, x, out=buffer).sum(0) for x in (u, v)]
+        deviation = torch.stack(square).mul_(share).sqrt_()
+        floor = mean.abs_().mul_(10 * torch.finfo(mean.dtype).eps).clamp_(min=_FLOOR)
+        varies, deviation = (deviation > floor).to(mean.dtype), deviation.maximum(floor)
+        magnitude = torch.sub(u, v, out=buffer).square_().sum(0).mul_(share)
+        scale = _settled(deviation.reciprocal())
+        u, v = u.mul_(scale[0]), v.mul_(scale[1])
+        direction = torch.sub(u, v, out=buffer).square_().sum(0).mul_(varies[1] * (share / 2))
+        return cls(u, v, error.sign_(), direction, value, magnitude, deviation, varies, weight, count)
+
+    def terms(self, *, reference_compatible: bool) -> tuple[Tensor, Tensor]:
+        """Direction, value and magnitude ``(3, targets)``, and 1 where the batch defines them; value always is."""
+        values = torch.stack([self.direction, self.value, self.magnitude])
+        several = (torch.ones_like(self.value) * self.n > 1).to(values.dtype)
+        defined = torch.stack([self.varies[1], torch.ones_like(several), several])
+        return values * self.published_factors() if reference_compatible else values, defined
+
+    def published_factors(self) -> Tensor:
+        """Return what the authors' code multiplies the terms with, ``(3, targets)``."""
+        count = torch.ones_like(self.value) * self.n
+        shrunk = (count - 1).clamp(min=0) / count.clamp(min=1)
+        return torch.stack([shrunk, torch.ones_like(shrunk), torch.full_like(shrunk, 0.5)])
+
+    def gradient_in_prediction(self, of_terms: Tensor) -> Tensor:
+        """Sum (u - v - direction u) / std(p) / n, sign(e) / n and 2 (p - y, centred) / n, times ``of_terms``."""
+        of_direction, of_value, of_magnitude = self._shares(of_terms)
+        of_direction = of_direction / self.deviation[0]
+        own = of_direction * (1 - self.direction * self.varies[0]) + of_magnitude * self.deviation[0]
+        return self._combined(self.u, own, self.v, of_direction + of_magnitude * self.deviation[1], of_value)
+
+    def gradient_in_target(self, of_terms: Tensor) -> Tensor:
+        """Do the same with the parts of prediction and target exchanged."""
+        of_direction, of_value, of_magnitude = self._shares(of_terms)
+        of_direction = of_direction / self.deviation[1]
+        own = of_direction * (1 - self.direction) + of_magnitude * self.deviation[1]
+        return self._combined(self.v, own, self.u, of_direction + of_magnitude * self.deviation[0], -of_value)
+
+    def _shares(self, of_terms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        count = self.n if isinstance(self.n, int) else self.n.clamp(min=1)
+        of_direction, of_value, of_magnitude = (of_terms / count).expand(3, self.u.shape[1]).unbind(0)
+        return of_direction * self.varies[1], of_value, 2 * of_magnitude
+
+    def _combined(self, own: Tensor, of_own: Tensor, other: Tensor, of_other: Tensor, of_sign: Tensor) -> Tensor:
+        of_own, of_other, of_sign = _settled(of_own), _settled(of_other), _settled(of_sign)
+        total, buffer = own * of_own, other * of_other
+        total = total.sub_(buffer).add_(torch.mul(self.sign, of_sign, out=buffer))
+        return total if self.weight is None else total.mul_(self.weight)
 
 
 @dataclass(eq=False)

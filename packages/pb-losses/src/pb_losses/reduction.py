@@ -65,7 +65,7 @@ def observed(target: Tensor) -> Tensor | None:
     """Mask of the targets that are not NaN; None where none is missing and the values may be read."""
     if reads_values(target) and not bool(target.detach().sum().isnan()):
         return None
-    return ~target.isnan()
+    return target == target  # false for NaN; compiled, isnan() is not vectorised
 
 
 def check_same_shape(prediction: Tensor, target: Tensor) -> None:
