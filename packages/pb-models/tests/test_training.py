@@ -61,6 +61,22 @@ def test_without_patience_every_epoch_is_run():
     assert (history.best_epoch, history.stopped_early, history.to_dict()["epochs"]) == (1, False, 3)
 
 
+@pytest.mark.parametrize(("patience", "kept"), [(2, 1), (3, 5), (None, 5)])
+def test_the_best_may_be_kept_only_where_patience_ran_out(patience, kept):
+    script = Scripted([1.0, 2.0, 3.0, 0.9 if patience == 3 else 4.0, 5.0])
+    history = script.run(Schedule(max_epochs=5, batch_size=5, patience=patience, keep="best-if-stopped"))
+    assert history.stopped_early == (patience == 2)
+    assert script.network.weight.item() == kept
+
+
+@pytest.mark.parametrize(("ties_improve", "best", "epochs"), [(False, 2, 4), (True, 3, 5)])
+def test_ties_may_count_as_better(ties_improve, best, epochs):
+    script = Scripted([2.0, 1.0, 1.0, 3.0, 3.0, 3.0])
+    schedule = Schedule(max_epochs=6, batch_size=5, patience=2, keep="best", ties_improve=ties_improve)
+    history = script.run(schedule)
+    assert (history.best_epoch, len(history.loss), script.network.weight.item()) == (best, epochs, best)
+
+
 def test_nothing_counts_before_the_running_statistics_have_settled():
     script = Scripted([0.0, 0.1, 3.0, 2.0, 2.0, 2.0])
     history = script.run(Schedule(max_epochs=6, batch_size=5, patience=2, keep="best", settling_steps=4))

@@ -48,17 +48,19 @@ class DivergedError(RuntimeError):
 class Schedule:
     """How long to train, on batches of what size, and which weights to keep.
 
-    `patience` counts epochs without a strictly lower monitor (None: never stop early); a last batch of fewer cells than
-    `smallest_batch` is left out, because batch normalisation needs more than one. The monitor counts only after
+    `patience` counts epochs without a strictly lower monitor (None: never stop early), or, where `ties_improve`, an
+    equal one. `keep` "best-if-stopped" is the best where patience ran out, else the last. A last batch of fewer cells
+    than `smallest_batch` is left out, because batch normalisation needs more than one. The monitor counts only after
     `settling_steps` optimiser steps, the time the running statistics of batch normalisation need.
     """
 
     max_epochs: int
     batch_size: int
     patience: int | None = None
-    keep: Literal["last", "best"] = "last"
+    keep: Literal["last", "best", "best-if-stopped"] = "last"
     smallest_batch: int = 2
     settling_steps: int = 0
+    ties_improve: bool = False
 
 
 @dataclass
@@ -210,9 +212,10 @@ def train(
         watched = _watch(network, monitor, epoch) if monitor else None
         if watched is not None:
             history.monitor.append(watched)
-            if watched < best and epoch * len(batches) > schedule.settling_steps:
+            better = watched < best or (schedule.ties_improve and watched == best)
+            if better and epoch * len(batches) > schedule.settling_steps:
                 best, history.best_epoch = watched, epoch
-                if schedule.keep == "best":
+                if schedule.keep != "last":
                     best_state = {name: value.detach().clone() for name, value in network.state_dict().items()}
         if progress is not None:
             left = (time.perf_counter() - start) / epoch * (schedule.max_epochs - epoch)
@@ -220,7 +223,7 @@ def train(
         if history.best_epoch and schedule.patience and epoch - history.best_epoch >= schedule.patience:
             history.stopped_early = True
             break
-    if best_state:
+    if best_state and (schedule.keep == "best" or history.stopped_early):
         network.load_state_dict(best_state)
     network.eval()
     return history
