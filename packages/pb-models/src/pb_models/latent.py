@@ -124,7 +124,7 @@ class LatentModel(Model):
 
     @abstractmethod
     def _shift(self, query: Query, latent: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the latent shift (latent,) of control cells at (cells, latent)."""
+        """Return the latent shift, (latent,) or one a cell, of control cells at (cells, latent)."""
 
     @property
     def n_parameters(self) -> int:
