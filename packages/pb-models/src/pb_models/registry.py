@@ -60,6 +60,16 @@ MODELS: dict[str, ModelEntry] = {
         "Variational autoencoder; adds the mean latent difference between perturbed and control cells, then decodes.",
         profiles=("fixed", "reference"),
     ),
+    "scvidr": ModelEntry(
+        "pb_models.scvidr:ScVidr",
+        "scGen's autoencoder; a regression on control centroids gives each context its own latent shift of one dose.",
+        profiles=("fixed", "reference"),
+    ),
+    "scvidr-multi": ModelEntry(
+        "pb_models.scvidr_multi:ScVidrMulti",
+        "scVIDR with one model for all doses: the highest dose's latent shift, scaled by the logarithm of the dose.",
+        profiles=("fixed", "reference"),
+    ),
 }
 
 
