@@ -29,6 +29,8 @@ from .reduction import Reduction
 
 __all__ = ["ConR", "conr"]
 
+_NEVER = -1e30  # the logit of a pair that is not looked at: finite, so that 0 times it is 0
+
 
 def conr(
     features: Tensor,
@@ -122,15 +124,18 @@ class _ConR:
         label = measured(self.distance, self.samples.labels[rows], self.samples.labels)
         positive, negative = self.pairs(label, rows)
         n_positive = positive.sum(1)
-        logits = s + torch.where(negative, self.exponent * label + self.log_weight, torch.zeros_like(label)).to(s.dtype)
-        logits = logits.masked_fill_(~(positive | negative), -torch.inf)
-        log_sum = logits.logsumexp(1)
-        if self.spurious_ones:
-            log_sum = torch.logaddexp(log_sum, (self.samples.labelled.sum() - n_positive).to(s.dtype).log())
-        share = positive.to(s.dtype) / n_positive.clamp(min=1).unsqueeze(1)
         idle = ~((n_positive > 0) & negative.any(1) & self.samples.labelled[rows])
-        loss = (log_sum - (share * s).sum(1)).masked_fill(idle, 0.0)
-        return loss, (logits - log_sum.unsqueeze(1)).exp_().sub_(share).masked_fill_(idle.unsqueeze(1), 0.0)
+        share = positive.to(s.dtype).mul_(1 / n_positive.clamp(min=1).to(s.dtype).unsqueeze(1))
+        push = label.mul(self.exponent).add_(self.log_weight).masked_fill_(positive, 0.0)
+        log_p = (s + push.to(s.dtype)).masked_fill_(~(positive | negative), _NEVER).log_softmax(1)
+        loss = -torch.linalg.vecdot(share, log_p, dim=1)
+        if self.spurious_ones:  # each adds exp(0) to the sum of exponentials
+            log_sum = torch.linalg.vecdot(share, s, dim=1) + loss
+            ones = (self.samples.labelled.sum() - n_positive).to(s.dtype)
+            more = torch.logaddexp(log_sum, ones.log()) - log_sum
+            loss, log_p = loss + more, log_p - more.unsqueeze(1)
+        gradient = log_p.exp_().sub_(share).masked_fill_(idle.unsqueeze(1), 0.0)
+        return loss.masked_fill(idle, 0.0), gradient
 
     def pairs(self, label: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
         """Masks of positives and negatives."""
@@ -140,7 +145,8 @@ class _ConR:
 
 
 def _mean_distance(rows: Tensor, columns: Tensor) -> Tensor:
-    return absolute_distance(rows, columns) / rows.shape[1]
+    distance = absolute_distance(rows, columns)
+    return distance if rows.shape[1] == 1 else distance / rows.shape[1]
 
 
 def _of_samples(prediction: Tensor, features: Tensor, target: Tensor, *, gather: bool) -> Tensor:
