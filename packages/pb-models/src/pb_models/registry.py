@@ -70,6 +70,11 @@ MODELS: dict[str, ModelEntry] = {
         "scVIDR with one model for all doses: the highest dose's latent shift, scaled by the logarithm of the dose.",
         profiles=("fixed", "reference"),
     ),
+    "scbutterfly": ModelEntry(
+        "pb_models.scbutterfly:ScButterfly",
+        "Two autoencoders with a translator between their codes, trained on optimal-transport pairs of cells.",
+        profiles=("fixed", "reference"),
+    ),
 }
 
 
