@@ -1,9 +1,9 @@
-"""Speed and memory of the losses against the published algorithms, and against MSE and CE: ratios of one run, one thread.
+"""Speed and memory of the losses against the published algorithms, and MSE and CE: ratios of one run, one thread.
 
-    OMP_NUM_THREADS=1 python benchmarks/losses_speed.py [--out benchmarks/losses_speed.md] [--compiled]
+    OMP_NUM_THREADS=1 python benchmarks/losses_speed.py [--out FILE.md] [--compiled]
 
-Times are CPU seconds of the process, the least of interleaved repetitions, forward and backward, float32. Memory is what
-the first call adds to the peak resident set of a fresh process that has run a small batch before.
+Times are CPU seconds of the process, the least of interleaved repetitions, forward and backward, float32. Memory is
+what the first call adds to the peak resident set of a fresh process that has run a small batch before.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pb_losses
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
 
 Loss = Callable[[Tensor], Tensor]
@@ -62,14 +62,14 @@ class RankOfOneRow(torch.autograd.Function):
     """The published blackbox ranking, one row at a time."""
 
     @staticmethod
-    def forward(ctx, row: Tensor, interpolation: float) -> Tensor:  # type: ignore[no-untyped-def]
+    def forward(ctx, row: Tensor, interpolation: float) -> Tensor:  # type: ignore[no-untyped-def]  # noqa: D102
         ranks = rank_row(row)
         ctx.save_for_backward(row, ranks)
         ctx.interpolation = interpolation
         return ranks
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[no-untyped-def]
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[no-untyped-def]  # noqa: D102
         row, ranks = ctx.saved_tensors
         return -(ranks - rank_row(row + ctx.interpolation * grad)) / ctx.interpolation, None
 
@@ -199,7 +199,8 @@ def main() -> None:
         lines += batch_table(compiled=arguments.compiled)
     if arguments.only != "batch":
         lines += ["", *feature_table()]
-    head = f"Forward and backward, one thread, torch {torch.__version__}, Python {platform.python_version()}; features of size 64."
+    versions = f"torch {torch.__version__}, Python {platform.python_version()}"
+    head = f"Forward and backward, one thread, {versions}; features of size 64."
     command = "OMP_NUM_THREADS=1 python benchmarks/losses_speed.py --compiled --out benchmarks/losses_speed.md"
     report = "\n".join(["# Speed and memory of the losses", "", head, "", f"    {command}", "", *lines, ""])
     print(report)

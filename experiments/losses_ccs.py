@@ -2,26 +2,26 @@
 
     OMP_NUM_THREADS=1 nice -n 19 python experiments/losses_ccs.py --data ../shared/data/tabular/CCS.npz
 
-The protocol: a stored 80/20 split, inputs standardised as stored, targets raw. Five folds of the 80 % (not shuffled) give
-five models, all tested on the 20 %. ELU network 16-32-16-8, SGD with momentum 0.9, batch 256, 100 epochs, learning rate
-times 0.1 after 50 and 75. Learning rate, weight decay, the loss's own parameter and the epoch are chosen for each metric
-and fold by the validation fold. RNC trains the features for 50 epochs, then all with MAE; ConR and RankSim are added to MAE.
+The protocol: a stored 80/20 split, inputs standardised as stored, targets raw. Five folds of the 80 % (not
+shuffled) give five models, all tested on the 20 %. ELU network 16-32-16-8, SGD with momentum 0.9, batch 256, 100
+epochs, learning rate times 0.1 after 50 and 75. Learning rate, weight decay, the loss's own parameter and the epoch
+are chosen for each metric and fold by the validation fold. RNC trains the features for 50 epochs, then all with
+MAE; ConR and RankSim are added to MAE.
 """
 
 import argparse
 import platform
 import time
 from collections.abc import Callable, Iterator
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pb_losses
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-
-import pb_losses
 
 SEED, EPOCHS, BATCH, N_FOLDS = 123, 100, 256, 5
 LEARNING_RATES, WEIGHT_DECAYS = (1e-1, 1e-2, 1e-3), (1e-3, 1e-4, 1e-5)
@@ -77,10 +77,11 @@ class Network(nn.Module):
     def __init__(self, n_inputs: int) -> None:
         super().__init__()
         sizes = (n_inputs, 16, 32, 16, 8)
-        layers = [layer for a, b in zip(sizes, sizes[1:], strict=False) for layer in (nn.Linear(a, b), nn.ELU())]
+        layers = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ELU())]
         self.encoder, self.head = nn.Sequential(*layers), nn.Linear(sizes[-1], 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the last hidden layer and the prediction."""
         z = self.encoder(x)
         return z, self.head(z).squeeze(1)
 
@@ -152,7 +153,8 @@ def table(rows: dict[str, tuple[NDArray[np.float64], list[str], float]], command
         cells = [f"{m:.3f} ({s:.3f})" for m, s in zip(values.mean(0), values.std(0), strict=True)]
         chosen = "; ".join(f"{settings.count(s)}x {s}" for s in sorted(set(settings), key=settings.index))
         lines.append(f"| {name} | {' | '.join(cells)} | {chosen} | {seconds:.0f} |")
-    versions = f"pb-losses {Path('VERSION').read_text().strip()}, torch {torch.__version__}, Python {platform.python_version()}"
+    version = Path("VERSION").read_text().strip()
+    versions = f"pb-losses {version}, torch {torch.__version__}, Python {platform.python_version()}"
     return f"""# Robust regression losses on Concrete Compressive Strength
 
 Test error, mean (standard deviation) over five folds; 1 thread, {versions}, seed {SEED}.
@@ -161,8 +163,8 @@ Test error, mean (standard deviation) over five folds; 1 thread, {versions}, see
 
 {chr(10).join(lines)}
 
-Seconds are for the whole sweep of a loss: 5 folds x 3 learning rates x 3 weight decays x 3 parameters, 100 epochs each.
-`far` is the paper's formula, `far (authors' code)` has standard deviations of n - 1 and half the variance.
+Seconds are for the whole sweep of a loss: 5 folds x 3 learning rates x 3 weight decays x 3 parameters, 100 epochs
+each. `far` is the paper's formula, `far (authors' code)` has standard deviations of n - 1 and half the variance.
 """
 
 
@@ -174,13 +176,13 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     training, test = read(arguments.data)
+    command = "OMP_NUM_THREADS=1 nice -n 19 python experiments/losses_ccs.py --data ../shared/data/tabular/CCS.npz"
     rows = {}
     for name in arguments.losses:
         start = time.perf_counter()
         rows[name] = (*sweep(name, training, test), time.perf_counter() - start)
         print(f"{name}: test MAE {rows[name][0][:, 0].mean():.3f}, {rows[name][2]:.0f} s", flush=True)
-    command = "OMP_NUM_THREADS=1 nice -n 19 python experiments/losses_ccs.py --data ../shared/data/tabular/CCS.npz"
-    arguments.out.write_text(table(rows, command))
+        arguments.out.write_text(table(rows, command))
     print(arguments.out.read_text())
 
 

@@ -29,3 +29,8 @@ def test_readme():
     result = doctest.testfile(str(readme), module_relative=False)
     assert result.attempted > 5
     assert result.failed == 0
+
+
+def test_readme_tells_of_every_loss():
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    assert [name for name in pb_losses.LOSSES if f"| `{name}` |" not in readme] == []

@@ -219,7 +219,7 @@ class _Aggregated(Function):
 
 
 def _settled(x: Tensor) -> Tensor:
-    """Keep the compiler from computing a number of a column anew for each of its rows: it must have it in memory first."""
+    """Keep the compiler from computing a number of a column anew for each of its rows: put it in memory first."""
     return x.as_strided(x.shape, x.stride()) if torch.compiler.is_compiling() else x
 
 
