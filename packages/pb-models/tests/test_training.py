@@ -102,6 +102,15 @@ def test_a_small_last_batch_is_left_out(n, sizes):
     assert [len(batch) for batch in script.batches] == sizes
 
 
+def test_a_step_may_bring_its_own_batches():
+    given, script = [[torch.ones(2, 3)], [torch.zeros(2, 3), torch.ones(2, 3)]], Scripted()
+    drawn = iter(given)
+    schedule = Schedule(max_epochs=2, batch_size=5)
+    history = train(script.network, lambda: next(drawn), schedule, step=script.step, seed=0)
+    assert script.batches == [batch.tolist() for batch in [*given[0], *given[1]]]
+    assert history.loss == [1.0, 0.5]
+
+
 def test_too_few_cells_are_refused():
     with pytest.raises(ValueError, match="2 training cells are too few"):
         Scripted().run(Schedule(max_epochs=1, batch_size=4, smallest_batch=3), n=2)

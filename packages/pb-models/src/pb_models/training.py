@@ -1,7 +1,8 @@
 """A training loop for small networks: minibatches by index, no synchronisation per step, early stopping.
 
 The loop knows nothing about models: `step(rows)` does one optimiser step on some rows and returns its loss terms,
-`monitor()` returns what early stopping watches. Networks with several optimisers or phases bring their own `step`.
+`monitor()` returns what early stopping watches. Networks with several optimisers or phases bring their own `step`, and
+their own batches where they draw cells in another way than each once an epoch.
 """
 
 from __future__ import annotations
@@ -170,7 +171,7 @@ def random_split(n: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64
 
 def train(
     network: nn.Module,
-    rows: Tensor,
+    rows: Tensor | Callable[[], list[Tensor]],
     schedule: Schedule,
     *,
     step: Callable[[Tensor], Mapping[str, Tensor]],
@@ -185,7 +186,8 @@ def train(
     network
         Switched to training mode for steps and to evaluation mode for the monitor; its state is what is kept.
     rows
-        Row numbers to train on (n,), shuffled anew each epoch.
+        Row numbers to train on (n,), shuffled anew each epoch; or what draws the batches of one epoch, a list of row
+        numbers of any shape, and then the schedule's batch sizes are not looked at.
     schedule
         Epochs, batch size, patience, weights to keep.
     step
@@ -207,7 +209,7 @@ def train(
     best_state: dict[str, Tensor] = {}
     order = torch.Generator().manual_seed(seed)
     for epoch in range(1, schedule.max_epochs + 1):
-        batches = _batches(rows, schedule, order)
+        batches = _batches(rows, schedule, order) if isinstance(rows, torch.Tensor) else rows()
         history.loss.append(_epoch(network, batches, step, epoch))
         watched = _watch(network, monitor, epoch) if monitor else None
         if watched is not None:
