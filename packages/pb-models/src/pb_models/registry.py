@@ -60,6 +60,11 @@ MODELS: dict[str, ModelEntry] = {
         "Variational autoencoder; adds the mean latent difference between perturbed and control cells, then decodes.",
         profiles=("fixed", "reference"),
     ),
+    "scpregan": ModelEntry(
+        "pb_models.scpregan:ScPreGan",
+        "Adversarial autoencoder; one encoder and a generator for each condition translate cells without pairing them.",
+        profiles=("fixed", "reference", "wgan-div", "wgan-div-reference"),
+    ),
     "scvidr": ModelEntry(
         "pb_models.scvidr:ScVidr",
         "scGen's autoencoder; a regression on control centroids gives each context its own latent shift of one dose.",
