@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from scipy import sparse
 
-CONTEXTS = ("alpha", "beta", "gamma; $HOME", "délta 'x'")
+CONTEXTS = ("alpha", "beta", "gamma; $HOME [/red]", "délta 'x' [b]")
 
 
 def make_counts(seed: int = 0, n_cells: int = 30, n_genes: int = 80) -> ad.AnnData:

@@ -1,9 +1,13 @@
 """The verbs, as a user types them, on a small real file."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import anndata as ad
@@ -12,7 +16,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from pb_cli import app
-from pb_eval import read_table
+from pb_cli.store import RunFolder
+from pb_eval import read_prediction, read_table, write_prediction
 
 FLAGS = ("--context-key", "kind", "--perturbation-key", "condition", "--control", "ctrl", "--scale", "counts")
 MODELS = ("--model", "control,mean-shift,scgen", "--no-baselines", "--set", "scgen.max_epochs=2", "--n-genes", "40")
@@ -64,7 +69,7 @@ def test_a_run_leaves_everything_it_promises(run: Path):
 def test_the_leaderboard_marks_the_best_baseline_and_shows_gains(run: Path, bench):
     result = bench("--hold-out", "beta")
     assert "Mean over 1 held-out unit" in result.stdout
-    assert "Gain over the best baseline" in result.stdout
+    assert "Gain over each metric's best baseline" in result.stdout
     assert "*" in result.stdout.split("mean-shift")[1].splitlines()[0]
 
 
@@ -87,10 +92,76 @@ def test_another_plan_in_the_same_folder_is_refused(run: Path, bench):
     assert "holds another plan" in result.stderr
 
 
+def test_two_runs_in_one_folder_are_refused(run: Path, bench):
+    with RunFolder(run).locked():
+        result = bench("--hold-out", "beta")
+    assert result.exit_code == 2
+    assert "Another pb bench works in run" in result.stderr
+
+
+def test_another_version_does_not_continue_a_run(run: Path, bench):
+    record = json.loads((run / "run.json").read_text())
+    record["versions"]["pb-cli"] = "0.0.1"
+    (run / "run.json").write_text(json.dumps(record))
+    result = bench("--hold-out", "beta")
+    assert result.exit_code == 2
+    assert "was made with pb 0.0.1" in result.stderr
+
+
+def test_a_lost_worker_is_one_sentence_and_the_rest_is_kept(pb, data_file: Path):
+    """The worker of the only scgen task is killed from outside, as the kernel does when memory runs out."""
+    slow = ("--set", "scgen.max_epochs=100000", "--set", "scgen.max_steps=10000000")
+    command = [sys.executable, "-m", "pb_cli", "bench", "--data", data_file, *FLAGS, "--model", "control,scgen"]
+    command += ["--no-baselines", *slow, "--hold-out", "beta", "--out", "run", "--jobs", "2"]
+    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
+    while not list(pb.folder.glob("run/tasks/[!.]*")) or not (worker := busiest_child(process.pid)):
+        assert process.poll() is None
+        time.sleep(0.1)
+    os.kill(worker, signal.SIGKILL)
+    _, words = process.communicate(timeout=120)
+    assert process.returncode == 1, words
+    assert "A worker process was killed from outside" in words
+    assert "Traceback" not in words
+    assert set(read_table(pb.folder / "run" / "results.csv")["model"]) == {"control"}
+
+
+def busiest_child(parent: int) -> int | None:
+    """Find the child of a run that has used most processor time, once that is at least three seconds."""
+    command = ["ps", "-o", "pid=,times=", "--ppid", str(parent)]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+    seconds = {int(pid): int(used) for pid, used in map(str.split, listed)}
+    busiest = max(seconds, key=seconds.__getitem__, default=None)
+    return busiest if busiest and seconds[busiest] >= 3 else None
+
+
 def test_several_processes_give_the_same_scores(run: Path, pb, bench):
     other = bench("--hold-out", "beta", "--jobs", "2", "--out", "two")
     assert other.exit_code == 0, other.output
     assert (pb.folder / "two" / "results.csv").read_bytes() == (run / "results.csv").read_bytes()
+
+
+def test_a_file_named_like_a_data_set_stays_a_users_file(pb, data_file: Path):
+    shutil.copy(data_file, pb.folder / "nault.h5ad")
+    result = pb("bench", "--data", "nault.h5ad", *FLAGS, "--model", "control", "--dry-run", "--json")
+    [preprocess, *_] = [json.loads(line)["preprocess"] for line in result.stdout.splitlines()]
+    assert preprocess["min_cells_per_gene"] == 10
+    assert "TCDD" not in pb("data", "info", "--data", "nault.h5ad", *FLAGS).stdout
+
+
+def test_a_leaky_preprocessing_says_so(bench):
+    result = bench("--hold-out", "beta", "--model", "control", "--fit-on", "all-cells")
+    assert "But it leaks" in result.stderr
+
+
+def test_keys_beside_a_registered_data_set_are_refused(pb):
+    result = pb("bench", "--dataset", "pbmc", "--context-key", "donor", "--dry-run")
+    assert result.exit_code == 2
+    assert "drop the keys" in result.stderr
+
+
+def test_a_device_that_is_not_there_is_refused_before_anything_runs(pb, bench):
+    assert bench("--hold-out", "beta", "--device", "gpu").exit_code == 2
+    assert not (pb.folder / "run" / "plan.jsonl").exists()
 
 
 def test_json_is_data_and_messages_go_elsewhere(bench):
@@ -108,14 +179,16 @@ def test_every_context_is_held_out_in_turn(pb, bench, contexts: tuple[str, ...])
 
 
 def test_a_context_with_strange_characters_is_held_out(bench, contexts: tuple[str, ...]):
-    result = bench("--hold-out", contexts[2], "--hold-out", contexts[3])
+    result = bench("--hold-out", contexts[2], "--hold-out", contexts[3], "--out", "run [/b] 'x'")
     assert result.exit_code == 0, result.output
+    assert f"control, {contexts[2]}, seed 1" in result.stderr
+    assert "run folder: run [/b] 'x'" in result.stderr
 
 
 def test_a_failed_task_is_counted_and_its_traceback_kept(pb, bench):
     result = bench("--hold-out", "beta", "--set", "scgen.learning_rate=1e38")
     assert result.exit_code == 1
-    assert "1 of 3 tasks failed" in result.stderr
+    assert "1 of 3 tasks failed; tracebacks: run/failed" in result.stderr
     [failure] = (pb.folder / "run" / "failed").iterdir()
     assert "DivergedError" in (failure / "traceback.txt").read_text()
     assert (failure / "log.txt").exists()
@@ -167,6 +240,22 @@ def test_eval_prints_the_numbers_of_the_run(run: Path, pb):
         mine = results[(results["model"] == rows["model"][0])].set_index("metric")["value"]
         values = rows.set_index("metric")["value"]
         np.testing.assert_array_equal(values[mine.index].to_numpy(), mine.to_numpy())
+
+
+def test_eval_takes_genes_in_another_order_and_refuses_what_it_cannot_compare(run: Path, pb):
+    path = next((run / "tasks").glob("*/prediction.h5ad"))
+    expected = pb("eval", path, "--json").stdout
+    prediction, info = read_prediction(path)
+    write_prediction("turned.h5ad", prediction[:, ::-1].copy(), info)
+    assert pb("eval", "turned.h5ad", "--json").stdout == expected
+    bare = {"source": {}, "split_parameters": {}, "preprocess": {}}
+    for changes, words in (({"scale": "counts"}, "holds counts"), (bare, "does not say what its truth is")):
+        counts = prediction.copy()
+        counts.X = np.rint(np.abs(counts.X) * 40)
+        write_prediction("other.h5ad", counts if "scale" in changes else prediction, replace(info, **changes))
+        result = pb("eval", "other.h5ad")
+        assert result.exit_code == 1
+        assert words in result.stderr
 
 
 def test_eval_in_another_process_and_folder(run: Path, tmp_path_factory: pytest.TempPathFactory):

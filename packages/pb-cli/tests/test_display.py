@@ -32,7 +32,7 @@ def test_without_a_terminal_each_finished_task_is_one_line_with_the_time_left(mo
     lines = capture.get().splitlines()
     assert lines[0].startswith("1/3 scgen (fixed), B, seed 0:")
     assert "about 0 s left" in lines[0]
-    assert "failed scgen (fixed), B, seed 2: ValueError: no" in lines[2]
+    assert f"failed scgen (fixed), B, seed 2 ({grid[2].id}): ValueError: no" in lines[2]
     assert display.failures == {grid[2].id: "ValueError: no"}
 
 

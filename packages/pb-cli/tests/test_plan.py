@@ -8,6 +8,7 @@ from pb_cli.experiment import Experiment, read_experiment
 from pb_cli.options import open_data, parse_settings
 from pb_cli.plan import Task, expand_models, make_plan, read_plan, to_lines
 from pb_data import PerturbationData
+from pb_models import create
 
 KEYS = {"context": "kind", "perturbation": "condition", "control": "ctrl", "scale": "counts"}
 
@@ -81,8 +82,17 @@ def test_models_expand_to_profiles_with_baselines_first():
 def test_the_quick_preset_shortens_training_and_settings_win(data: PerturbationData):
     asked = Experiment(models=("scgen",), preset="quick", hold_out=("beta",), settings={"scgen": {"max_epochs": 3}})
     settings = {task.model: task.settings for task in make_plan(asked, data).tasks}
-    assert settings["scgen"] == {"max_epochs": 3, "batch_size": 128}
-    assert settings["control"] == {}
+    assert (settings["scgen"]["max_epochs"], settings["scgen"]["batch_size"]) == (3, 128)
+
+
+def test_a_task_holds_every_setting_so_that_a_changed_default_is_another_task(data: PerturbationData):
+    [task] = make_plan(Experiment(models=("scgen",), hold_out=("beta",), baselines=False), data).tasks
+    assert task.settings == create("scgen").settings.to_dict()
+
+
+def test_repeated_values_count_once(data: PerturbationData):
+    asked = Experiment(models=("scgen", "scgen"), hold_out=("beta", "1"), seeds=(1, 1), baselines=False)
+    assert len(make_plan(asked, data).tasks) == 1
 
 
 @pytest.mark.parametrize(

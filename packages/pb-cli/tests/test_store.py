@@ -6,6 +6,8 @@ import pytest
 from pb_cli.plan import Task
 from pb_cli.store import RunFolder, write_text
 
+RECORD = {"versions": {"pb-cli": "0.1.0"}}
+
 
 def task(seed: int) -> Task:
     return Task(
@@ -24,7 +26,8 @@ def task(seed: int) -> Task:
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:
     run = RunFolder(tmp_path / "run")
-    run.open([task(1), task(2)], {"experiment": "x"})
+    with run.locked():
+        run.open([task(1), task(2)], RECORD)
     return run
 
 
@@ -67,19 +70,19 @@ def test_the_first_of_two_results_stays(folder: RunFolder):
 
 def test_the_same_plan_is_taken_up_and_leftovers_are_removed(folder: RunFolder):
     (folder.path / "tasks" / ".half-written").mkdir()
-    folder.open([task(2), task(1)], {})
+    folder.open([task(2), task(1)], RECORD)
     assert list((folder.path / "tasks").iterdir()) == []
 
 
 def test_another_plan_is_refused(folder: RunFolder):
     with pytest.raises(ValueError, match=r"holds another plan \(2 tasks, of which 1 are among the 1 asked for now\)"):
-        folder.open([task(1)], {})
+        folder.open([task(1)], RECORD)
 
 
 def test_a_folder_with_other_things_is_refused(tmp_path: Path):
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(ValueError, match="is not empty and holds no run"):
-        RunFolder(tmp_path).open([task(1)], {})
+        RunFolder(tmp_path).open([task(1)], RECORD)
 
 
 def test_text_is_replaced_whole(tmp_path: Path):

@@ -40,10 +40,13 @@ def show_board(board: "Leaderboard") -> None:
     """Print mean scores with their spread over seeds, the gains, and what was left out to compare equals."""
     metrics = _fitting(board, [name for name in SHOWN if name in board.goals] or list(board.goals))
     n_units = int(board.table["n_units"].max())
-    output.print(_scores(board, metrics, f"Mean over {n_units} held-out unit{'s' * (n_units != 1)}"))
+    first = next(iter(board.goals))
+    output.print(_scores(board, metrics, f"Mean over {n_units} held-out unit{'s' * (n_units != 1)}, by {first}"))
     if not board.table["is_baseline"].all() and any(board.best_baseline.values()):
         output.print(_gains(board, metrics))
     output.print(_legend(board, metrics))
+    if hidden := len(board.goals) - len(metrics):
+        messages.print(f"{hidden} more metrics in results.csv, and with --json.")
     for row in board.dropped[board.dropped["metric"].isin(metrics)].itertuples():
         messages.print(
             f"{row.metric}: {row.context}, {row.perturbation} left out for all: {row.reason}", soft_wrap=True
@@ -83,7 +86,7 @@ def _value(cell: dict[Any, Any], *, best_baseline: bool) -> Text:
 
 def _gains(board: "Leaderboard", metrics: list[str]) -> Table:
     """Lay out how much better than the best baseline each model is; green where it is, red where it is not."""
-    table = _table(board, metrics, "Gain over the best baseline (positive: better)")
+    table = _table(board, metrics, "Gain over each metric's best baseline (positive: better)")
     models = board.table[~board.table["is_baseline"]]
     for (model, profile), rows in models.groupby(["model", "profile"], sort=False):
         gains = rows.set_index("metric")["gain"]

@@ -36,16 +36,16 @@ class Display:
         self._rows: dict[str, TaskID] = {}
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
+            TextColumn("{task.fields[left]}", markup=False),
             console=messages,
             transient=True,
             disable=not self.live,
         )
-        self._total = self._progress.add_task("[bold]tasks", total=len(tasks), left="")
+        self._total = self._progress.add_task("tasks", total=len(tasks), left="")
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -83,11 +83,12 @@ class Display:
         finished = len(self.tasks) - len(self._waiting) - len(self._started)
         if event.kind == "failed":
             self.failures[task.id] = str(event.detail)
-            messages.print(f"[red]failed[/red] {describe(task)}: {event.detail}", soft_wrap=True)
+            messages.print(f"failed {describe(task)} ({task.id}): {event.detail}", style="red", soft_wrap=True)
         else:
             self._seconds.setdefault(task.label, []).append(seconds)
             if not self.live and not self.quiet:
-                messages.print(f"{finished}/{len(self.tasks)} {describe(task)}: {clock(seconds)}. {self._left()}")
+                line = f"{finished}/{len(self.tasks)} {describe(task)}: {clock(seconds)}. {self._left()}".rstrip()
+                messages.print(line, soft_wrap=True)
 
     def _left(self) -> str:
         """Estimate the time left from what tasks of the same model have taken."""

@@ -1,8 +1,10 @@
 """Run tasks in this process or in several; the same code runs a task either way."""
 
 import multiprocessing
+import os
 import queue
 import signal
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -17,7 +19,11 @@ from pb_cli.threads import limited_threads
 if TYPE_CHECKING:
     from pb_models import TrainingStep
 
-__all__ = ["Event", "Options", "execute"]
+__all__ = ["Event", "Options", "WorkerLostError", "execute"]
+
+
+class WorkerLostError(RuntimeError):
+    """A worker process ended without a word."""
 
 
 class Event(NamedTuple):
@@ -67,17 +73,16 @@ def _run(task: Task, folder: RunFolder, options: Options, emit: Callable[[Event]
 def _in_processes(tasks: Sequence[Task], folder: RunFolder, options: Options, emit: Callable[[Event], None]) -> None:
     """Share the tasks among processes."""
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
-        events = manager.Queue()
-        pool = ProcessPoolExecutor(options.jobs, context, initializer=_start_worker, initargs=(events,))
-        try:
-            futures = [pool.submit(_work, task, folder.path, options) for task in tasks]
-            _drain(events, futures, emit)
-        except BaseException:
-            _stop(pool)
-            raise
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    events: queue.Queue[Event] = context.Queue()  # type: ignore[assignment] # the same methods
+    pool = ProcessPoolExecutor(options.jobs, context, initializer=_start_worker, initargs=(events,))
+    try:
+        futures = [pool.submit(_work, task, folder.path, options) for task in tasks]
+        _drain(events, futures, emit)
+    except BaseException:
+        _stop(pool)
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _drain(events: "queue.Queue[Event]", futures: "Sequence[Future[None]]", emit: Callable[[Event], None]) -> None:
@@ -97,17 +102,26 @@ def _drain(events: "queue.Queue[Event]", futures: "Sequence[Future[None]]", emit
                 "A worker process was killed from outside, most often for lack of memory. "
                 "What is finished is kept; repeat the command with fewer --jobs."
             )
-            raise RuntimeError(msg) from error
+            raise WorkerLostError(msg) from error
 
 
 _events: "queue.Queue[Event]"
 
 
 def _start_worker(events: "queue.Queue[Event]") -> None:
-    """Leave Ctrl-C to the parent, and remember where to report."""
+    """Leave Ctrl-C to the parent, end when the parent ends however it ends, and remember where to report."""
     global _events
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _events = events
+
+
+def _end_with_parent() -> None:
+    """Wait for the parent's end, then end at once: a killed run leaves no process behind."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(task: Task, path: Path, options: Options) -> None:
@@ -117,6 +131,7 @@ def _work(task: Task, path: Path, options: Options) -> None:
 
 def _stop(pool: ProcessPoolExecutor) -> None:
     """End the workers at once; what they were writing is hidden and is removed at the next start."""
+    processes = list((pool._processes or {}).values())  # noqa: SLF001 (no public way to stop before Python 3.14)
     pool.shutdown(wait=False, cancel_futures=True)
-    for process in (pool._processes or {}).values():  # noqa: SLF001 (the pool offers no way to stop before Python 3.14)
+    for process in processes:
         process.terminate()

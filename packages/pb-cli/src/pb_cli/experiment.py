@@ -62,16 +62,29 @@ class Experiment:
         if self.preset not in PRESETS:
             msg = f"No preset {self.preset!r}. {_near(self.preset, list(PRESETS))}"
             raise ValueError(msg)
-        for name in ("models", "hold_out", "seeds"):
+        for name in sorted(_PLURAL):
             if not getattr(self, name):
                 msg = f"{name.replace('_', '-')} is empty: an experiment needs at least one."
+                raise ValueError(msg)
+            object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
+        if self.keys and (self.dataset is not None or self.data is None):
+            msg = "Keys describe your own file, but a registered data set was asked for: give data, or drop the keys."
+            raise ValueError(msg)
+
+    def check_types(self) -> None:
+        """Refuse values of another kind than the field's, which a TOML file may hold."""
+        for field in dataclasses.fields(self):
+            kind, value = _KINDS.get(field.name, type(field.default)), getattr(self, field.name)
+            values = value if isinstance(value, tuple) else (value,)
+            if field.name not in _TABLES and not all(v is field.default or _is(v, kind) for v in values):
+                msg = f"{field.name.replace('_', '-')} is {value!r}; it has to be of kind {kind.__name__}."
                 raise ValueError(msg)
 
 
 def read_experiment(path: Path | None, overrides: dict[str, Any]) -> Experiment:
     """Read a TOML file, if one is given, and let the flags that were typed override it.
 
-    Keys are the flags' names (`hold-out = "all"`, `seeds = [1, 2]`, a table `[settings.scgen]`).
+    Keys are the fields of `Experiment` (`hold-out = "all"`, `seeds = [1, 2]`, a table `[settings.scgen]`).
     """
     known = {field.name: field for field in dataclasses.fields(Experiment)}
     values: dict[str, Any] = {}
@@ -85,10 +98,25 @@ def read_experiment(path: Path | None, overrides: dict[str, Any]) -> Experiment:
     if values.get("data") and path and "data" not in overrides:
         values["data"] = str(path.parent / values["data"])
     complete: dict[str, Any] = {name: _as_tuple(v) if name in _PLURAL else v for name, v in values.items()}
-    return Experiment(**complete)
+    for name in _TABLES & set(complete):
+        if not isinstance(complete[name], dict):
+            msg = f"{name.replace('_', '-')} is {complete[name]!r}; it has to be a table of names and values."
+            raise ValueError(msg)  # noqa: TRY004 (what a user typed, not what a program passed)
+    experiment = Experiment(**complete)
+    experiment.check_types()
+    return experiment
 
 
 _PLURAL = {"models", "hold_out", "seeds"}
+_TABLES = {"keys", "dataset_options", "settings"}
+_KINDS: dict[str, type] = {"dataset": str, "data": str, "n_genes": int, "models": str, "hold_out": str, "seeds": int}
+
+
+def _is(value: Any, kind: type) -> bool:
+    """Whether a value is of a kind; a whole number is a number, a truth value is not."""
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
 
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:

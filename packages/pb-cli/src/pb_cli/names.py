@@ -46,8 +46,11 @@ def usage_errors() -> Iterator[None]:
 
     try:
         yield
-    except (SchemaError, OSError) as error:
+    except SchemaError as error:
         raise DataProblem(str(error)) from error
-    except (ValueError, KeyError, TypeError) as error:
-        message = error.args[0] if error.args else error
-        raise click.UsageError(str(message)) from error
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename and error.strerror else ""
+        msg = f"{where}{error.strerror or error}"
+        raise DataProblem(msg) from error
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error

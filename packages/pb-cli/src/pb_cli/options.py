@@ -51,10 +51,20 @@ def open_data(
         return load_h5ad(Path(data))
     required = {"context", "perturbation", "control", "scale"} - set(keys)
     if required:
-        flags = ", ".join(f"--{flag.replace('_', '-')}" for flag in KEY_FLAGS if flag.removesuffix("_key") in required)
-        msg = f"{data} needs its columns named: {flags} missing."
-        raise ValueError(msg)
+        keys = _written_keys(Path(data), required) | keys
     return load_h5ad(Path(data), Keys(**keys))
+
+
+def _written_keys(path: Path, required: set[str]) -> dict[str, Any]:
+    """Take what `pb data prepare` wrote into a file; where there is nothing, name the flags that are missing."""
+    from pb_data import load_h5ad
+
+    try:
+        return load_h5ad(path, checked=False).keys.to_dict()
+    except ValueError as error:
+        flags = ", ".join(f"--{flag.replace('_', '-')}" for flag in KEY_FLAGS if flag.removesuffix("_key") in required)
+        msg = f"{path} needs its columns named: {flags} missing."
+        raise ValueError(msg) from error
 
 
 def parse_options(pairs: tuple[str, ...]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from pb_cli.experiment import PRESETS, Experiment
 if TYPE_CHECKING:
     from pb_data import PerturbationData
 
+LEAKY = " But it leaks: genes and normalisation were chosen on all cells, the held-out ones included."
+
 __all__ = ["Plan", "Task", "make_plan", "preprocess_settings", "read_plan", "split_summary", "to_lines"]
 
 
@@ -21,7 +23,7 @@ class Task:
     """One training and one scored prediction: a model, a split with its held-out context, a seed.
 
     `source` rebuilds the data set, `split` and `split_parameters` the split (whose content must hash to
-    `split_hash`), `preprocess` the preprocessing, `settings` overrides the profile's.
+    `split_hash`), `preprocess` and `settings` are complete, so that a changed default makes another task.
     """
 
     source: dict[str, Any]
@@ -66,9 +68,10 @@ def make_plan(experiment: Experiment, data: "PerturbationData") -> Plan:
     """
     from pb_data import make_split
 
-    preset = PRESETS[experiment.preset]
     preprocess = preprocess_settings(experiment, data)
-    remarks = [f"Preset {experiment.preset}: {preset.words}."] if experiment.n_genes is None else []
+    remarks = [f"Preset {experiment.preset}: {PRESETS[experiment.preset].words}."]
+    if experiment.n_genes is not None:
+        remarks.append(f"Genes: {experiment.n_genes:,}, as asked.")
     specs = expand_models(experiment.models, baselines=experiment.baselines, remarks=remarks)
     unused = set(experiment.settings) - {model for model, _, _ in specs}
     if unused:
@@ -102,14 +105,17 @@ def make_plan(experiment: Experiment, data: "PerturbationData") -> Plan:
                 for seed in (experiment.seeds[:1] if is_baseline else experiment.seeds)
             ]
     claim = claims[0] if len(claims) == 1 else split_summary(experiment.split)
+    if experiment.fit_on == "all-cells":
+        claim += LEAKY
     return Plan(tasks, claim, remarks)
 
 
 def preprocess_settings(experiment: Experiment, data: "PerturbationData") -> dict[str, Any]:
     """Settle the preprocessing: what the experiment says, else the preset, else what the data set's card says."""
-    from pb_data import PreprocessSettings, card, dataset_names
+    from pb_data import PreprocessSettings, card
 
-    settings: dict[str, Any] = dict(card(data.name).preprocess) if data.name in dataset_names() else {}
+    registered = data.source["dataset"]
+    settings: dict[str, Any] = {} if registered == "file" else dict(card(registered).preprocess)
     settings["fit_on"] = experiment.fit_on
     if n_genes := experiment.n_genes or PRESETS[experiment.preset].n_genes:
         settings["n_genes"] = n_genes
@@ -162,10 +168,7 @@ def expand_contexts(names: Iterable[str], data: "PerturbationData") -> list[str]
 
 
 def model_settings(model: str, profile: str, experiment: Experiment) -> dict[str, Any]:
-    """Collect the settings that differ from the profile: the preset's, then the user's.
-
-    They are checked by building the model once.
-    """
+    """Settle all settings of a model: the profile's, shortened by the preset, then the user's."""
     from pb_models import create, get_model
 
     preset, own = PRESETS[experiment.preset], get_model(model).profiles[profile]
@@ -175,8 +178,7 @@ def model_settings(model: str, profile: str, experiment: Experiment) -> dict[str
     if preset.batch_size is not None and hasattr(own, "batch_size"):
         settings["batch_size"] = max(preset.batch_size, own.batch_size)
     settings |= experiment.settings.get(model, {})
-    create(f"{model}:{profile}", **settings)
-    return settings
+    return create(f"{model}:{profile}", **settings).settings.to_dict()
 
 
 def to_lines(tasks: Iterable[Task]) -> str:

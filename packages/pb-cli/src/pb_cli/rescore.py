@@ -8,6 +8,7 @@ import pandas as pd
 from anndata import AnnData
 from pb_eval import PredictionInfo, read_prediction
 
+from pb_cli.console import messages
 from pb_cli.runner import score
 from pb_cli.unit import Condition, Unit, prepare
 
@@ -23,11 +24,32 @@ def rescore(path: Path, data: Path | None = None) -> pd.DataFrame:
         If the file is not a valid prediction, its genes are not those of its preprocessing, or its data have changed.
     """
     prediction, info = read_prediction(path)
+    _check_complete(path, info)
     unit = prepare(_located(info.source, data), info.split, info.split_parameters, info.split_hash, info.preprocess)
-    if list(prediction.var_names) != unit.preprocessor.genes:
-        msg = f"{path}: its genes or their order are not those of its preprocessing; it was changed after it was made."
+    genes = unit.preprocessor.genes
+    if set(prediction.var_names) != set(genes) or prediction.n_vars != len(genes):
+        msg = f"{path}: its {prediction.n_vars} genes are not the {len(genes)} of its preprocessing; predict these."
         raise ValueError(msg)
-    return score(_by_condition(prediction, info, unit), unit, info)
+    prediction = prediction[:, genes]
+    predictions = _by_condition(prediction, info, unit)
+    if not predictions:
+        known = ", ".join(sorted({condition.perturbation for condition in unit.references}))
+        msg = f"{path}: it predicts none of the perturbations measured in {info.context!r} ({known})."
+        raise ValueError(msg)
+    return score(predictions, unit, info)
+
+
+def _check_complete(path: Path, info: PredictionInfo) -> None:
+    """Refuse a file that cannot be compared, saying what is missing."""
+    missing = [name for name in ("source", "split_parameters", "split_hash", "preprocess") if not getattr(info, name)]
+    if missing:
+        msg = (
+            f"{path} does not say what its truth is ({', '.join(missing)} missing in uns['pb']); pb bench writes that."
+        )
+        raise ValueError(msg)
+    if info.scale != "log1p":
+        msg = f"{path} holds {info.scale}, but the truth is log1p; normalise it as its preprocessing says, write log1p."
+        raise ValueError(msg)
 
 
 def _located(source: dict[str, Any], data: Path | None) -> dict[str, Any]:
@@ -42,5 +64,10 @@ def _by_condition(prediction: AnnData, info: PredictionInfo, unit: Unit) -> dict
         rows = (prediction.obs[info.perturbation_key] == condition.perturbation).to_numpy()
         if info.dose_key and condition.dose is not None:
             rows &= np.isclose(prediction.obs[info.dose_key].astype(float), condition.dose)
-        found[condition] = prediction[rows]
+        if rows.any():
+            found[condition] = prediction[rows]
+        else:
+            messages.print(
+                f"No prediction of {condition.perturbation}: it is measured, but not scored.", style="yellow"
+            )
     return found

@@ -10,6 +10,7 @@
     RUN/tasks.csv           one row per task: status, seconds, memory, parameters, device
 """
 
+import fcntl
 import json
 import os
 import shutil
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["RunFolder", "write_text"]
+
+LOCK = ".lock"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -52,17 +55,35 @@ class RunFolder:
         """
         if self._plan.exists():
             self._refuse_other(tasks)
-        elif self.path.exists() and any(self.path.iterdir()):
+            self._refuse_other_version(record)
+        elif any(path.name not in {LOCK, "run.json"} for path in self.path.iterdir()):
             msg = f"{self.path} is not empty and holds no run. Give --out a new or empty folder."
             raise ValueError(msg)
         else:
-            self.path.mkdir(parents=True, exist_ok=True)
             write_text(self.path / "run.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
             write_text(self._plan, to_lines(tasks))
         for folder in ("tasks", "failed"):
             (self.path / folder).mkdir(exist_ok=True)
         for leftover in (self.path / "tasks").glob(".*"):
             shutil.rmtree(leftover)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep the folder to this process, making it if it is not there.
+
+        Raises
+        ------
+        ValueError
+            If another `pb bench` works in it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / LOCK).open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                msg = f"Another pb bench works in {self.path}. Wait for it, or give --out another folder."
+                raise ValueError(msg) from error
+            yield
 
     def task(self, task: Task) -> Path:
         """Say where a finished task lies."""
@@ -130,6 +151,15 @@ class RunFolder:
             msg = (
                 f"{self.path} holds another plan ({len(held)} tasks, of which {len(held & asked)} are among the "
                 f"{len(asked)} asked for now). Repeat its command to continue it, or give --out another folder."
+            )
+            raise ValueError(msg)
+
+    def _refuse_other_version(self, record: dict[str, Any]) -> None:
+        """Refuse to continue a run with another version of pb: its numbers could mean something else."""
+        made = json.loads((self.path / "run.json").read_text(encoding="utf-8"))["versions"]["pb-cli"]
+        if made != (now := record["versions"]["pb-cli"]):
+            msg = (
+                f"{self.path} was made with pb {made}, this is {now}. Install pb {made}, or give --out another folder."
             )
             raise ValueError(msg)
 

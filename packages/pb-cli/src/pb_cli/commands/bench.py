@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 
 from pb_cli.console import messages, print_json
 from pb_cli.display import Display, clock
-from pb_cli.execute import Options, execute
+from pb_cli.execute import Options, WorkerLostError, execute
 from pb_cli.experiment import PRESETS, Experiment, read_experiment
 from pb_cli.names import split_names, usage_errors
 from pb_cli.options import data_options, keys_from_flags, open_data, parse_options, parse_settings
@@ -47,8 +48,9 @@ __all__ = ["bench"]
 def bench(experiment: Path | None, **flags: Any) -> None:
     """Hold contexts out, predict their perturbed cells with every model, and rank the models.
 
-    EXPERIMENT is a TOML file whose keys are the flags' names; flags override it. The run folder keeps
-    everything; the same command again does only what is missing.
+    EXPERIMENT is a TOML file with keys such as dataset, data, models, hold-out, seeds, preset, split and
+    tables such as [settings.scgen] and [keys]; flags override it. The run folder keeps everything; the
+    same command again does only what is missing.
 
     \b
     Examples:
@@ -66,15 +68,18 @@ def bench(experiment: Path | None, **flags: Any) -> None:
     if flags["dry_run"]:
         show_plan(plan, as_json=flags["as_json"])
         return
-    out = flags["out"] or Path("runs") / f"{data.name}-{asked.preset}"
-    folder = RunFolder(out)
-    with usage_errors():
-        folder.open(plan.tasks, run_record(asked, plan))
-    announce(plan, folder)
-    failures = run_missing(plan, folder, Options(flags["jobs"], flags["device"], not flags["no_save_models"]), flags)
-    finish(plan, folder, as_json=flags["as_json"], seconds=time.monotonic() - started)
-    if failures:
-        messages.print(f"[red]{failures} of {len(plan.tasks)} tasks failed[/red]; tracebacks: {out / 'failed'}/<id>/")
+    folder = RunFolder(flags["out"] or Path("runs") / f"{data.name}-{asked.preset}")
+    with ExitStack() as stack:
+        with usage_errors():
+            check_device(flags["device"])
+            stack.enter_context(folder.locked())
+            folder.open(plan.tasks, run_record(asked, plan))
+        announce(plan, folder)
+        options = Options(flags["jobs"], flags["device"], not flags["no_save_models"])
+        problem = run_missing(plan, folder, options, quiet=flags["quiet"])
+        finish(plan, folder, as_json=flags["as_json"], seconds=time.monotonic() - started)
+    if problem:
+        messages.print(problem, style="red", soft_wrap=True)
         raise SystemExit(1)
 
 
@@ -117,32 +122,50 @@ def run_record(asked: Experiment, plan: Plan) -> dict[str, Any]:
     """Say in the run folder what was asked, with which versions, and what the splits support."""
     from pb_cli.resources import versions
 
-    return {"experiment": dataclasses.asdict(asked), "claim": plan.claim, "versions": versions()}
+    asked_for = dataclasses.asdict(asked)
+    return {"experiment": asked_for, "claim": plan.claim, "remarks": plan.remarks, "versions": versions()}
+
+
+def check_device(name: str) -> None:
+    """Refuse a device that is not there before anything runs."""
+    from pb_models.training import resolve_device
+
+    resolve_device(name)
 
 
 def announce(plan: Plan, folder: RunFolder) -> None:
     """Say what runs, what is there already, and what the result will support."""
     done = sum(map(folder.is_done, plan.tasks))
     there = f", {done} of them finished before" if done else ""
-    messages.print(f"{len(plan.tasks)} tasks{there}; run folder: {folder.path}", soft_wrap=True)
+    messages.print(f"{count(len(plan.tasks), 'task')}{there}; run folder: {folder.path}", soft_wrap=True)
     messages.print(f"This split supports: {plan.claim}", soft_wrap=True)
     for remark in plan.remarks:
         messages.print(remark, soft_wrap=True)
 
 
-def run_missing(plan: Plan, folder: RunFolder, options: Options, flags: dict[str, Any]) -> int:
-    """Run what is not done and give the number of failures; Ctrl-C keeps what is done."""
+def count(n: int, noun: str) -> str:
+    """Write a number with its noun."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def run_missing(plan: Plan, folder: RunFolder, options: Options, *, quiet: bool) -> str:
+    """Run what is not done; say in one sentence what went wrong, if anything. Ctrl-C keeps what is done."""
     missing = [task for task in plan.tasks if not folder.is_done(task)]
-    display = Display(missing, quiet=flags["quiet"])
+    display = Display(missing, quiet=quiet)
     try:
         with display:
             execute(missing, folder, options, display.handle)
+    except WorkerLostError as error:
+        return str(error)
     except KeyboardInterrupt:
         done = sum(map(folder.is_done, plan.tasks))
         folder.collect(plan.tasks)
         messages.print(f"Interrupted: {done} of {len(plan.tasks)} tasks are kept; the same command continues.")
         raise SystemExit(130) from None
-    return len(display.failures)
+    if not display.failures:
+        return ""
+    failed = f"{len(display.failures)} of {count(len(plan.tasks), 'task')} failed"
+    return f"{failed}; tracebacks: {folder.path / 'failed'}/<id>/traceback.txt"
 
 
 def finish(plan: Plan, folder: RunFolder, *, as_json: bool, seconds: float) -> None:

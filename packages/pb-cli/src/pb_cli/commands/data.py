@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.text import Text
 
 from pb_cli.console import messages, output, print_json, print_table
 from pb_cli.names import DataProblem, SuggestingGroup, usage_errors
@@ -43,7 +44,7 @@ def info(name: str | None, path: Path | None, *, as_json: bool, **flags: Any) ->
         print_json(facts | {"cells": {str(k): v for k, v in counts.to_dict(orient="index").items()}})
         return
     for field, value in facts.items():
-        output.print(f"[bold]{field}[/bold] {value}", soft_wrap=True)
+        output.print(Text(field, style="bold"), value, soft_wrap=True)
     rows = [
         (str(context), *(f"{n:,}" for n in row)) for context, row in zip(counts.index, counts.to_numpy(), strict=True)
     ]
@@ -78,7 +79,7 @@ def validate(path: Path, *, as_json: bool, **flags: Any) -> None:
         print_json([problem._asdict() for problem in problems])
     else:
         for problem in problems:
-            output.print(f"[red]{problem.code}[/red] {problem.message}", soft_wrap=True)
+            output.print(Text(problem.code, style="red"), problem.message, soft_wrap=True)
     if problems:
         raise SystemExit(1)
 
@@ -117,19 +118,20 @@ def count_cells(loaded: "PerturbationData") -> "pd.DataFrame":
     import pandas as pd
 
     keys, obs = loaded.keys, loaded.adata.obs
-    counts = pd.crosstab(obs[keys.context].astype(str), obs[keys.perturbation].astype(str))
+    labels = obs[keys.perturbation].astype(str).mask(keys.is_control(obs), keys.control)
+    counts = pd.crosstab(obs[keys.context].astype(str), labels)
     return counts[sorted(counts.columns, key=lambda label: (label != keys.control, label))]
 
 
 def describe(loaded: "PerturbationData") -> dict[str, str]:
     """Collect what the registry knows of a data set, or what a file declares."""
-    from pb_data.datasets import card, dataset_names
+    from pb_data import card
 
     size = f"{loaded.adata.n_obs:,} cells x {loaded.adata.n_vars:,} genes, X holds {loaded.keys.scale}"
     columns = ", ".join(f"{name} = {value}" for name, value in loaded.keys.to_dict().items() if value is not None)
-    if loaded.name not in dataset_names():
+    if loaded.source["dataset"] == "file":
         return {"file": str(loaded.source["path"]), "size": size, "columns": columns}
-    known = card(loaded.name)
+    known = card(loaded.source["dataset"])
     return {
         "name": known.name,
         "what": known.title,

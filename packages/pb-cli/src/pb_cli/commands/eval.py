@@ -59,22 +59,26 @@ def evaluate(predictions: tuple[Path, ...], data: Path | None, out: Path | None,
 def show(rows: "pd.DataFrame") -> None:
     """Print the scores of one prediction file, one column per condition."""
     from rich.table import Table
+    from rich.text import Text
+
+    from pb_cli.board import label
 
     first = rows.iloc[0]
-    table = Table(
-        title=f"{first['model']} ({first['profile']}), {first['context']}, seed {first['seed']}, {first['dataset']}",
-        title_justify="left",
-    )
+    what = label(first["model"], first["profile"])
+    title = f"{what}, {first['context']}, seed {first['seed']}, {first['dataset']}"
+    table = Table(title=Text(title), title_justify="left")
     table.add_column("metric")
     wide = rows.assign(condition=conditions(rows)).pivot_table(
         index="metric", columns="condition", values="value", sort=False, dropna=False
     )
     for condition in wide.columns:
-        table.add_column(str(condition), justify="right")
+        table.add_column(Text(str(condition)), justify="right")
     for metric, values in wide.iterrows():
         table.add_row(str(metric), *(f"{value:.6f}" for value in values))
+    for name, words in (("n_predicted", "predicted cells"), ("n_true", "measured cells")):
+        counts = rows.assign(condition=conditions(rows)).groupby("condition", sort=False)[name].first()
+        table.add_row(words, *(f"{counts[condition]:,}" for condition in wide.columns))
     output.print(table)
-    output.print(f"{first['n_predicted']} predicted against {first['n_true']} measured cells")
 
 
 def conditions(rows: "pd.DataFrame") -> "pd.Series[str]":

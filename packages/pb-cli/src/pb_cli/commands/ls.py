@@ -1,12 +1,15 @@
 """`pb ls`: what there is."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from pb_cli.console import print_json, print_table
 from pb_cli.plan import split_summary
+
+if TYPE_CHECKING:
+    from pb_data import DatasetCard
 
 __all__ = ["ls"]
 
@@ -24,8 +27,15 @@ def _datasets() -> Listing:
     cards = [card(name) for name in dataset_names()]
     return Listing(
         ("name", "what", "where from"),
-        [(c.name, c.title, "embedded" if c.embedded else "a file or URL") for c in cards],
+        [(c.name, c.title, where_from(c)) for c in cards],
     )
+
+
+def where_from(card: "DatasetCard") -> str:
+    """Say how one comes by a data set."""
+    if card.embedded:
+        return "embedded"
+    return "downloaded once" if card.url else f"your copy of {card.file_name}: --data FILE"
 
 
 def _models() -> Listing:
