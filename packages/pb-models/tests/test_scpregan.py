@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import warnings
 from itertools import islice
 
 import numpy as np
@@ -10,6 +11,7 @@ from anndata import AnnData
 from pb_models.adversarial import (
     Critic,
     Domains,
+    SpectralLinear,
     Translator,
     Verdict,
     class_loss,
@@ -92,23 +94,45 @@ def test_layers_of_the_translator(norm, kind):
 def test_layers_of_the_critic():
     critic = Critic(G, n_classes=K, n_hidden=8)
     first, _, second, _ = critic.trunk
-    assert [type(layer).__name__ for layer in critic.trunk] == ["ParametrizedLinear", "ReLU"] * 2
+    assert [type(layer).__name__ for layer in critic.trunk] == ["SpectralLinear", "ReLU"] * 2
     assert [(layer.in_features, layer.out_features) for layer in (first, second)] == [(G, 16), (16, 8)]
     assert (type(critic.realness), type(critic.classes)) == (nn.Linear, nn.Linear), "no spectral norm on the heads"
     for _ in range(50):
         critic(torch.rand(2, G))
     for layer in (first, second):
-        assert torch.linalg.matrix_norm(layer.weight, 2).item() == pytest.approx(1, rel=1e-4)
+        product = layer.eval()(torch.eye(layer.in_features)) - layer.bias
+        assert torch.linalg.matrix_norm(product, 2).item() == pytest.approx(1, rel=1e-3)
     realness, classes = critic(torch.rand(5, G))
     assert (realness.shape, classes.shape) == ((5,), (5, K))
     assert Critic(G).classes is None
+
+
+def test_spectral_normalisation_is_torchs():
+    """Outputs, power iterations and gradients, in training and in evaluation, against the published code's own hook."""
+    with seeded(0, CPU):
+        ours, theirs, x = SpectralLinear(G, 5).double(), nn.Linear(G, 5).double(), torch.rand(3, N, G).double()
+    theirs.load_state_dict({"weight": ours.weight, "bias": ours.bias}, strict=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        theirs = nn.utils.spectral_norm(theirs)
+    ours.u, ours.v = theirs.weight_u.clone(), theirs.weight_v.clone()
+    for training, batch in zip((True, True, False), x, strict=True):
+        outputs = [layer.train(training)(batch) for layer in (ours, theirs)]
+        torch.testing.assert_close(*outputs)
+        weights = zip(outputs, (ours.weight, theirs.weight_orig), strict=True)
+        torch.testing.assert_close(*(torch.autograd.grad(out.square().sum(), weight)[0] for out, weight in weights))
+    torch.testing.assert_close((ours.u, ours.v), (theirs.weight_u, theirs.weight_v))
 
 
 @pytest.mark.parametrize("spec", PROFILES)
 def test_weights_start_as_the_profile_says(spec):
     with seeded(0, CPU):
         network = create(spec, n_hidden=64).new_network(G, K)
-    layer = network.translator.encoder[0][0]
+    for layer in (network.translator.encoder[0][0], network.critic_control.trunk[0]):
+        starts_as_stated(layer, spec)
+
+
+def starts_as_stated(layer, spec):
     if spec.endswith("reference"):
         assert layer.bias.unique().numel() > 1
         assert layer.weight.abs().max().item() == pytest.approx(G**-0.5, rel=0.01), "torch: uniform to 1/sqrt(fan in)"
@@ -123,7 +147,8 @@ def test_weights_start_as_the_profile_says(spec):
 
 def spoken(critic, x):
     """A critic's verdict cell by cell, from its weights: probability of being real, score, class probabilities."""
-    weights = [critic.trunk[i].weight.detach() for i in (0, 2)]
+    layers = [critic.trunk[i] for i in (0, 2)]
+    weights = [layer.weight / (layer.u @ layer.weight @ layer.v) for layer in layers]
     biases = [critic.trunk[i].bias for i in (0, 2)]
     out = []
     for cell in x:

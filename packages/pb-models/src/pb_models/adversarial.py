@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.nn.utils.parametrizations import spectral_norm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +19,7 @@ __all__ = [
     "Critic",
     "Domains",
     "Fakes",
+    "SpectralLinear",
     "Translator",
     "Verdict",
     "class_loss",
@@ -81,6 +81,32 @@ def _blocks(sizes: Sequence[int], norm: str) -> list[nn.Module]:
     return [nn.Sequential(nn.Linear(n, m), normalise(m), nn.ReLU()) for n, m in pairwise(sizes)]
 
 
+class SpectralLinear(nn.Linear):
+    """A linear layer divided by its largest singular value: x W^T / sigma + bias, (batch, n_in) to (batch, n_out).
+
+    sigma = u^T W v follows one power iteration a call in training, none in evaluation; gradients pass through sigma but
+    not through u and v. The same as torch's spectral_norm hook, but what is divided is the product, which is smaller
+    than the weights where there are more genes than cells in a batch. Miyato et al., ICLR 2018, algorithm 1.
+    """
+
+    u: Tensor
+    v: Tensor
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__(n_in, n_out)
+        self.register_buffer("u", functional.normalize(torch.randn(n_out), dim=0))
+        self.register_buffer("v", functional.normalize(torch.randn(n_in), dim=0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised product of cells (cells, n_in)."""
+        if self.training:
+            with torch.no_grad():  # new tensors: a graph may still hold the old ones
+                self.v = functional.normalize(self.weight.t() @ self.u, dim=0)
+                self.u = functional.normalize(self.weight @ self.v, dim=0)
+        sigma = self.u @ (self.weight @ self.v)
+        return functional.linear(x, self.weight) / sigma + self.bias
+
+
 class Verdict(NamedTuple):
     """What a critic says of cells, in logits: how real (cells,); and of which class (cells, classes), or None."""
 
@@ -109,8 +135,8 @@ class Critic(nn.Module):
 
     def __init__(self, n_genes: int, *, n_classes: int = 0, n_hidden: int = 256) -> None:
         super().__init__()
-        first, second = nn.Linear(n_genes, 2 * n_hidden), nn.Linear(2 * n_hidden, n_hidden)
-        self.trunk = nn.Sequential(spectral_norm(first), nn.ReLU(), spectral_norm(second), nn.ReLU())
+        first, second = SpectralLinear(n_genes, 2 * n_hidden), SpectralLinear(2 * n_hidden, n_hidden)
+        self.trunk = nn.Sequential(first, nn.ReLU(), second, nn.ReLU())
         self.realness = nn.Linear(n_hidden, 1)
         self.classes = nn.Linear(n_hidden, n_classes) if n_classes else None
 
