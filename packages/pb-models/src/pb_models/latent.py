@@ -52,7 +52,7 @@ class VaeSettings(Settings):
     weight_decay: float = 1e-6
     batch_size: int = 32
     max_epochs: int = 400
-    max_steps: int | None = 3600
+    max_steps: int | None = 2800
     patience: int | None = None
     monitor: Literal["objective", "elbo"] = "objective"
     keep: Literal["best", "last"] = "best"

@@ -80,6 +80,46 @@ MODELS: dict[str, ModelEntry] = {
         "Two autoencoders with a translator between their codes, trained on optimal-transport pairs of cells.",
         profiles=("fixed", "reference"),
     ),
+    "mtae": ModelEntry(
+        "pb_models.multitask.variants:Mtae",
+        "Autoencoder for all conditions, told which by FiLM layers in the decoder; predicts by swapping the condition.",
+        profiles=("fixed", "reference"),
+    ),
+    "mtae-adv": ModelEntry(
+        "pb_models.multitask.variants:MtaeAdv",
+        "Multi-task FiLM autoencoder whose encoder also learns to make perturbed cells look like control cells.",
+        profiles=("fixed", "reference"),
+    ),
+    "mtae-adv-gauss": ModelEntry(
+        "pb_models.multitask.variants:MtaeAdvGauss",
+        "Multi-task FiLM autoencoder whose encoder also learns to make its codes normally distributed.",
+        profiles=("fixed", "reference"),
+    ),
+    "mtae-ot": ModelEntry(
+        "pb_models.multitask.variants:MtaeOt",
+        "Multi-task FiLM autoencoder trained to turn control cells into their optimal-transport partners.",
+        profiles=("fixed", "reference"),
+    ),
+    "mtae-and-ot": ModelEntry(
+        "pb_models.multitask.variants:MtaeAndOt",
+        "Multi-task FiLM autoencoder trained to reconstruct cells, then to turn control cells into transport partners.",
+        profiles=("fixed", "reference"),
+    ),
+    "mtvae": ModelEntry(
+        "pb_models.multitask.variants:Mtvae",
+        "Variational multi-task FiLM autoencoder; predicts by swapping the condition.",
+        profiles=("fixed", "reference"),
+    ),
+    "mtvae-ot": ModelEntry(
+        "pb_models.multitask.variants:MtvaeOt",
+        "Variational multi-task FiLM autoencoder trained to turn control cells into their optimal-transport partners.",
+        profiles=("fixed", "reference"),
+    ),
+    "mtvae-and-ot": ModelEntry(
+        "pb_models.multitask.variants:MtvaeAndOt",
+        "Variational multi-task FiLM autoencoder trained to reconstruct cells, then to produce transport partners.",
+        profiles=("fixed", "reference"),
+    ),
 }
 
 
