@@ -113,7 +113,8 @@ def bench(folder, data):
     data.adata.write_h5ad(folder / "cells.h5ad")
     keys = data.keys
     columns = ["--context-key", keys.context, "--perturbation-key", keys.perturbation, "--control", keys.control]
-    small = [f"--set=scgen.{name}={value}" for name, value in SMALL.items()]
+    specs = [f"{name}:{next(iter(get_model(name).profiles))}" for name in model_names()]
+    small = [f"--set={spec.partition(':')[0]}.{key}={value}" for spec in specs for key, value in cheap(spec).items()]
     command = ["bench", "--data", folder / "cells.h5ad", *columns, "--scale", keys.scale, "--hold-out", HELD_OUT]
     command += ["--n-genes", 150, *small, "--out", folder / "run", "--no-save-models", "--device", "cpu", "--quiet"]
     subprocess.run([sys.executable, "-m", "pb_cli", *map(str, command)], check=True, capture_output=True)
