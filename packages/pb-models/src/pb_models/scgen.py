@@ -52,7 +52,7 @@ class ScGen(LatentModel):
     - early stopping watches the training objective on the validation cells handed in, not a sum dominated by a KL term
       that the objective hardly weighs, and that bottoms out after a few epochs;
     - the best epoch's weights are restored, not the last one's;
-    - training lasts 2,800 steps (8 epochs of 11,500 cells, the reference takes 26 or more): the objective falls for long
+    - training lasts 2,800 steps (8 epochs of 11,500 cells; the reference takes 26 or more): the objective falls long
       after that, the prediction of an unseen cell type does not improve; found on PBMC, and no validation cell tells;
     - the class means are exact, so that the shift has no sampling noise.
 
