@@ -49,8 +49,8 @@ class ScGen(LatentModel):
     Profile `fixed`, the default, mends that:
 
     - controls of contexts without perturbed cells, hence the target's, stay out of the control mean;
-    - the monitor, by which the epoch to keep is chosen, is the training objective on the validation cells handed in, not
-      a sum dominated by a KL term that the objective hardly weighs, and that is lowest after a few epochs;
+    - the monitor, by which the epoch to keep is chosen, is the training objective on the validation cells handed in,
+      not a sum dominated by a KL term that the objective hardly weighs, and that is lowest after a few epochs;
     - the best epoch's weights are restored, not the last one's;
     - training lasts 2,800 steps (8 epochs of 11,500 cells; the reference takes 26 or more): the objective falls long
       after that, while scores of unseen types rise for some and fall for others (tried on PBMC; the choice is a
