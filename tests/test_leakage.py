@@ -15,7 +15,8 @@ from scipy import sparse
 HELD_OUT = "Dendritic cells"
 CELLS_PER_GROUP = 30
 MODELS = [f"{name}:{profile}" for name in model_names() for profile in get_model(name).profiles]
-SMALL = {"max_epochs": 2, "n_hidden": 16, "n_latent": 4, "settling_steps": 0}  # so that early stopping is at work, too
+# Small and short; settling_steps 0 so that early stopping is at work, too.
+SMALL = {"max_epochs": 2, "n_hidden": 16, "n_latent": 4, "settling_steps": 0, "steps_per_epoch": 2}
 PREPROCESSING = {
     "few genes": PreprocessSettings(n_genes=150),
     "every gene": PreprocessSettings(n_genes=None, min_cells_per_gene=200),
