@@ -31,6 +31,7 @@ from pb_data import (
 )
 from pb_data.datasets.files import cache_folder, locate
 from pb_data.datasets.published import LIVER_CELL_TYPES
+from pb_data.datasets.registry import check_option
 from scipy import sparse
 
 ON_FILE = [name for name in DATASETS if name != "pbmc"]
@@ -91,6 +92,33 @@ def test_misspelt_names_and_options() -> None:
         load("pbmc", singlet=True)
     with pytest.raises(ValueError, match=r"'cross-species' has no option 'x' \(it has none\)"):
         load("cross-species", path=__file__, x=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value", "wanted"),
+    [
+        ("pbmc", "singlets", "no", "true or false"),
+        ("pbmc", "megakaryocytes", 1, "true or false"),
+        ("nault", "min_counts", True, "a whole number"),
+        ("nault", "min_genes", "720", "a whole number"),
+        ("nault", "min_genes", 720.5, "a whole number"),
+    ],
+)
+def test_options_of_another_kind_are_refused(name: str, option: str, value: object, wanted: str) -> None:
+    with pytest.raises(ValueError, match=f"^option {option} of '{name}' is {value!r}; write {wanted}$"):
+        load(name, path=None if name == "pbmc" else __file__, **{option: value})
+
+
+@pytest.mark.parametrize(
+    ("default", "taken", "refused"),
+    [(0.5, [2, 1.5], [False, "1"]), ("x", ["", "y"], [1, None]), (None, [1, "a", None, True], [])],
+)
+def test_an_options_kind_is_its_defaults(default: object, taken: list[object], refused: list[object]) -> None:
+    for value in taken:
+        check_option("toy", "x", value, default)
+    for value in refused:
+        with pytest.raises(ValueError, match=f"option x of 'toy' is {value!r}; write a "):
+            check_option("toy", "x", value, default)
 
 
 @pytest.mark.parametrize("name", [name for name in ON_FILE if card(name).url is None])

@@ -139,7 +139,7 @@ def complete_options(dataset: Dataset, options: dict[str, Any]) -> dict[str, Any
     Raises
     ------
     ValueError
-        Where an option is unknown to the reader.
+        Where an option is unknown to the reader, or its value is of another kind than the default.
     """
     parameters = inspect.signature(dataset.read).parameters.values()
     defaults = {
@@ -150,7 +150,17 @@ def complete_options(dataset: Dataset, options: dict[str, Any]) -> dict[str, Any
             choices = f"options: {', '.join(defaults)}" if defaults else "it has none"
             msg = f"data set {dataset.card.name!r} has no option {name!r}{nearest(name, defaults)} ({choices})"
             raise ValueError(msg)
+        check_option(dataset.card.name, name, options[name], defaults[name])
     return {**defaults, **options}
+
+
+def check_option(dataset: str, option: str, value: Any, default: Any) -> None:
+    """Raise where a value is of another kind than the default; a default of None takes anything."""
+    kinds = {bool: (bool, "true or false"), int: (int, "a whole number"), float: ((int, float), "a number")}
+    kind, wanted = {**kinds, str: (str, "a text")}.get(type(default), (object, ""))
+    if not isinstance(value, kind) or (isinstance(value, bool) and type(default) in (int, float)):
+        msg = f"option {option} of {dataset!r} is {value!r}; write {wanted}"
+        raise ValueError(msg)
 
 
 def load_source(source: dict[str, Any]) -> PerturbationData:
