@@ -123,14 +123,14 @@ def test_an_options_kind_is_its_defaults(default: object, taken: list[object], r
 
 @pytest.mark.parametrize("name", [name for name in ON_FILE if card(name).url is None])
 def test_a_set_without_address_says_which_file_and_how(name: str) -> None:
-    with pytest.raises(ValueError, match=r"needs the file \S+\.h5ad .*--data-path FILE, or load\(.*path=FILE\)"):
+    with pytest.raises(ValueError, match=r"needs the file \S+\.h5ad .*--data FILE, or load\(.*path=FILE\)"):
         load(name)
 
 
 def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no file .*gone\.h5ad; check the path"):
         load("nault", path=tmp_path / "gone.h5ad")
-    with pytest.raises(ValueError, match="'pbmc' is embedded and takes no path"):
+    with pytest.raises(ValueError, match=r"'pbmc' is embedded and takes no file; leave the path \(--data\) out, or name"):
         load("pbmc", path=tmp_path / "gone.h5ad")
 
 

@@ -76,7 +76,10 @@ def locate(card: DatasetCard, path: str | PathLike[str] | None) -> Path | None:
     """
     if card.embedded:
         if path is not None:
-            msg = f"data set {card.name!r} is embedded and takes no path; read a file of your own with load_h5ad"
+            msg = (
+                f"data set {card.name!r} is embedded and takes no file; leave the path (--data) out, or name your own "
+                "file without the data set"
+            )
             raise ValueError(msg)
         return None
     if path is None:
@@ -99,7 +102,7 @@ def fetch(card: DatasetCard) -> Path:
     if card.url is None:
         msg = (
             f"data set {card.name!r} needs the file {card.file_name} ({card.origin}), which has no stable address; "
-            f"give it with --data-path FILE, or load({card.name!r}, path=FILE)"
+            f"give it with --data FILE, or load({card.name!r}, path=FILE)"
         )
         raise ValueError(msg)
     import pooch
