@@ -107,6 +107,7 @@ def draw(title: str, label: str, limits: tuple[float, float], curves: Curves, pa
     axis.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
+    path.write_text("".join(line.rstrip() + "\n" for line in path.read_text().splitlines()))  # matplotlib leaves blanks
 
 
 def main() -> None:
