@@ -106,10 +106,10 @@ def test_reading_the_registry_does_not_import_torch():
 def test_importing_costs_nothing_beyond_torch():
     code = """
 import time, torch
-start = time.perf_counter()
+start = time.process_time()  # of this process: the machine may be busy
 import pb_losses
 pb_losses.far, pb_losses.rnc, pb_losses.ldr
-print(time.perf_counter() - start)
+print(time.process_time() - start)
 """
     seconds = [float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(3)]
     assert min(seconds) < 0.05

@@ -26,7 +26,7 @@ LabelDistance = Callable[[Tensor, Tensor], Tensor]
 
 
 class PairwiseSamples(NamedTuple):
-    """Features ``(samples, d)``, labels ``(samples, targets)`` and which samples are labelled; views are samples."""
+    """Features ``(samples, d)``, labels ``(samples, targets)``, 0 where missing, and which are labelled."""
 
     features: Tensor
     labels: Tensor
@@ -65,7 +65,8 @@ def pairwise_samples(features: Tensor, target: Tensor, *, gather: bool) -> Pairw
     if features.ndim == 3:
         labels = labels.repeat_interleave(features.shape[1], 0)
         features = features.flatten(0, 1)
-    return PairwiseSamples(upcast(features), labels, ~labels.isnan().any(1))
+    labelled = ~labels.isnan().any(1)
+    return PairwiseSamples(upcast(features), labels.masked_fill(~labelled.unsqueeze(1), 0.0), labelled)
 
 
 def as_labels(target: Tensor, n_samples: int, what: str) -> Tensor:
@@ -110,11 +111,13 @@ def chunks(n_samples: int, chunk: int) -> Iterator[slice]:
         yield slice(start, min(start + chunk, n_samples))
 
 
-def excluded(labelled: Tensor, rows: slice) -> Tensor:
-    """Mask ``(rows, samples)`` of the pairs that do not count: with oneself, or of an unlabelled sample."""
-    own = torch.arange(rows.start, rows.stop, device=labelled.device)
-    mask = ~(labelled[rows].unsqueeze(1) & labelled)
-    return mask.scatter_(1, own.unsqueeze(1), True)
+def exclude(distance: Tensor, labelled: Tensor, rows: slice, value: float) -> Tensor:
+    """Set pairs that do not count, with oneself or of an unlabelled sample, to an infinite or NaN value."""
+    blocked = torch.zeros_like(labelled, dtype=distance.dtype).masked_fill_(~labelled, value)
+    distance = distance + blocked
+    distance += blocked[rows].unsqueeze(1)
+    distance.diagonal(rows.start).fill_(value)
+    return distance
 
 
 def sum_of_anchors(kernel: PairwiseKernel, features: Tensor, labelled: Tensor, reduction: Reduction) -> Tensor:
