@@ -16,6 +16,7 @@ import pytest
 from anndata import AnnData, read_h5ad
 from pb_data import (
     DATASETS,
+    DataFileError,
     Dataset,
     Keys,
     SchemaError,
@@ -123,14 +124,14 @@ def test_an_options_kind_is_its_defaults(default: object, taken: list[object], r
 
 @pytest.mark.parametrize("name", [name for name in ON_FILE if card(name).url is None])
 def test_a_set_without_address_says_which_file_and_how(name: str) -> None:
-    with pytest.raises(ValueError, match=r"needs the file \S+\.h5ad .*--data FILE, or load\(.*path=FILE\)"):
+    with pytest.raises(DataFileError, match=r"needs the file \S+\.h5ad .*--data FILE, or load\(.*path=FILE\)"):
         load(name)
 
 
 def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no file .*gone\.h5ad; check the path"):
         load("nault", path=tmp_path / "gone.h5ad")
-    with pytest.raises(ValueError, match=r"'pbmc' is embedded and takes no file; leave the path \(--data\) out, or name"):
+    with pytest.raises(ValueError, match=r"'pbmc' is embedded and takes no file; leave the path \(--data\) out, or"):
         load("pbmc", path=tmp_path / "gone.h5ad")
 
 
@@ -176,8 +177,16 @@ def test_nault_liver_is_cut_to_its_six_types_first(published: Callable[[str], Pa
 
 
 def test_a_wrong_file_is_answered_with_what_it_lacks(published: Callable[[str], Path]) -> None:
-    with pytest.raises(ValueError, match="no obs column 'Dose'"):
+    with pytest.raises(DataFileError, match="no obs column 'Dose'"):
         load("nault", path=published("cross-species"))
+    with pytest.raises(DataFileError, match="no obs column 'cell_line'"):
+        load("sciplex3", path=published("cross-species"))
+    cells = layout("nault")
+    cells.obs["Dose"] = "high"
+    high = published("nault")
+    cells.write_h5ad(high)
+    with pytest.raises(DataFileError, match=r"'Dose' holds more than numbers \(.*high.*\); is it the right file"):
+        load("nault", path=high)
     with pytest.raises(SchemaError, match="no context column 'species'"):
         load("cross-species", path=published("pbmc-scgen"))
 
@@ -197,7 +206,7 @@ def test_a_stated_checksum_is_held(published: Callable[[str], Path]) -> None:
     path = published("nault")
     right = hashlib.sha256(path.read_bytes()).hexdigest()
     assert locate(replace(card("nault"), sha256=right), path) == path
-    with pytest.raises(ValueError, match=f"is not the file of data set 'nault': its sha256 is {right}, expected 00"):
+    with pytest.raises(DataFileError, match=f"is not the file of data set 'nault': its sha256 is {right}, expected 00"):
         locate(replace(card("nault"), sha256="00"), path)
 
 
@@ -227,7 +236,7 @@ def test_a_set_with_an_address_is_fetched_once(
     path.unlink()
     assert locate(known, None) == fetched  # from the cache: the address is gone
     published("sciplex3")
-    with pytest.raises(ValueError, match="hash"):
+    with pytest.raises(DataFileError, match="hash"):
         locate(replace(known, sha256="00", file_name="other.h5ad"), None)
 
 
@@ -256,9 +265,9 @@ def test_files_that_are_none_are_answered_in_a_sentence(
     with h5py.File(tmp_path / "other.h5ad", "w") as file:
         file["table"] = [1, 2]
     for name in ("text", "cut", "other"):
-        with pytest.raises(ValueError, match=rf"{name}\.h5ad cannot be read as \.h5ad"):
+        with pytest.raises(DataFileError, match=rf"{name}\.h5ad cannot be read as \.h5ad"):
             load_h5ad(tmp_path / f"{name}.h5ad", keys)
-        with pytest.raises(ValueError, match=rf"{name}\.h5ad cannot be read as \.h5ad"):
+        with pytest.raises(DataFileError, match=rf"{name}\.h5ad cannot be read as \.h5ad"):
             load("nault", path=tmp_path / f"{name}.h5ad")
 
 
@@ -268,7 +277,10 @@ def test_a_changed_file_is_refused(published: Callable[[str], Path]) -> None:
     changed = layout("nault")
     changed.X = changed.X * 2
     changed.write_h5ad(path)
-    with pytest.raises(ValueError, match="has changed: its sha256 is"):
+    with pytest.raises(DataFileError, match="has changed: its sha256 is"):
+        load_source(source)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=rf"^the data file {path} is gone; say where it lies now \(--data\)$"):
         load_source(source)
 
 
@@ -288,8 +300,21 @@ def test_ones_own_file(make_cells: Callable[..., AnnData], keys: Keys, tmp_path:
     with pytest.raises(SchemaError, match="no context column 'type'"):
         load_h5ad(path, replace(keys, context="type"))
     assert load_h5ad(path, replace(keys, context="type"), checked=False).adata.n_obs == 99
-    with pytest.raises(ValueError, match=r"does not say what its columns mean; .*--context-key"):
+    with pytest.raises(DataFileError, match=r"does not say what its columns mean; .*--context-key"):
         load_h5ad(path)
+
+
+@pytest.mark.parametrize("text", ["{", '{"context": "cell_type"}', '{"colour": "red"}'])
+def test_damaged_keys_in_a_file_are_the_files_fault(
+    make_cells: Callable[..., AnnData], tmp_path: Path, text: str
+) -> None:
+    cells = make_cells()
+    cells.uns["pb_keys"] = text
+    cells.write_h5ad(tmp_path / "mine.h5ad")
+    with pytest.raises(
+        DataFileError, match=r"mine\.h5ad holds no usable keys in uns\['pb_keys'\]: .*; name the columns"
+    ):
+        load_h5ad(tmp_path / "mine.h5ad")
 
 
 def test_a_written_file_carries_its_keys(make_cells: Callable[..., AnnData], keys: Keys, tmp_path: Path) -> None:
@@ -303,6 +328,29 @@ def test_a_written_file_carries_its_keys(make_cells: Callable[..., AnnData], key
     with pytest.raises(SchemaError, match="NaN"):
         write_h5ad(tmp_path / "bad.h5ad", cells, keys)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.h5ad"]
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing_behind(
+    make_cells: Callable[..., AnnData], keys: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "text").write_text("cells")
+    for folder in ("gone", "text"):
+        with pytest.raises(
+            FileNotFoundError, match=rf"there is no folder {tmp_path / folder}; make it, or name another$"
+        ):
+            write_h5ad(tmp_path / folder / "mine.h5ad", make_cells(), keys)
+    (tmp_path / "taken.h5ad").mkdir()
+    with pytest.raises(OSError, match=r"taken\.h5ad cannot be written \(.*directory\); free or unlock"):
+        write_h5ad(tmp_path / "taken.h5ad", make_cells(), keys)
+
+    def refuse(_cells: AnnData, path: Path, **_: object) -> None:
+        path.write_bytes(b"half")
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(AnnData, "write_h5ad", refuse)
+    with pytest.raises(OSError, match=r"mine\.h5ad cannot be written \(Permission denied\); free or unlock"):
+        write_h5ad(tmp_path / "mine.h5ad", make_cells(), keys)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["taken.h5ad", "text"]
 
 
 def test_an_installed_plug_in_adds_a_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from pb_data.keys import Keys, Scale, label_array
     from pb_data.manifest import read_manifest, write_manifest
     from pb_data.preprocess import Preprocessor, PreprocessSettings, filter_cells, fit_preprocessor
+    from pb_data.problems import DataFileError
     from pb_data.schema import Problem, SchemaError, check, notes, validate
     from pb_data.splits import SPLITS, Split, contexts, get_split, make_split, resolve_context, split_names
 
 _HOMES = {
     "DATASETS": "datasets.registry",
     "SPLITS": "splits",
+    "DataFileError": "problems",
     "Dataset": "datasets.cards",
     "DatasetCard": "datasets.cards",
     "Keys": "keys",
@@ -54,6 +56,7 @@ _HOMES = {
 __all__ = [
     "DATASETS",
     "SPLITS",
+    "DataFileError",
     "Dataset",
     "DatasetCard",
     "Keys",

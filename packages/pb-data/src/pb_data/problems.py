@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["Problem", "SchemaError", "some"]
+__all__ = ["DataFileError", "Problem", "SchemaError", "some"]
 
 
 class Problem(NamedTuple):
@@ -15,6 +15,10 @@ class Problem(NamedTuple):
 
     code: str
     message: str
+
+
+class DataFileError(ValueError):
+    """A data file that is missing, unreadable, or not the one it should be."""
 
 
 class SchemaError(ValueError):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pb_data.hashing import file_sha256
+from pb_data.problems import DataFileError
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -45,7 +46,7 @@ def read_cells(file: Path) -> AnnData:
 
     Raises
     ------
-    ValueError
+    DataFileError
         Where the file is no HDF5 file, is truncated, or holds no AnnData.
     """
     import h5py
@@ -59,7 +60,7 @@ def read_cells(file: Path) -> AnnData:
             return read_h5ad(file)
         except (OSError, KeyError) as error:
             msg = f"{file} cannot be read as .h5ad: it is another kind of file or was cut short; write or copy it again"
-            raise ValueError(msg) from error
+            raise DataFileError(msg) from error
 
 
 def locate(card: DatasetCard, path: str | PathLike[str] | None) -> Path | None:
@@ -70,7 +71,9 @@ def locate(card: DatasetCard, path: str | PathLike[str] | None) -> Path | None:
     Raises
     ------
     ValueError
-        Where an embedded set is given a path, a needed path is not given, or the checksum is another than the card's.
+        Where an embedded set is given a path.
+    DataFileError
+        Where a needed path is not given, or the checksum is another than the card's.
     FileNotFoundError
         Where the path leads nowhere.
     """
@@ -87,7 +90,7 @@ def locate(card: DatasetCard, path: str | PathLike[str] | None) -> Path | None:
     file = existing(path)
     if card.sha256 is not None and (found := file_sha256(file)) != card.sha256:
         msg = f"{file} is not the file of data set {card.name!r}: its sha256 is {found}, expected {card.sha256}"
-        raise ValueError(msg)
+        raise DataFileError(msg)
     return file
 
 
@@ -96,7 +99,7 @@ def fetch(card: DatasetCard) -> Path:
 
     Raises
     ------
-    ValueError
+    DataFileError
         Where the set has no address, or what came has another checksum.
     """
     if card.url is None:
@@ -104,8 +107,12 @@ def fetch(card: DatasetCard) -> Path:
             f"data set {card.name!r} needs the file {card.file_name} ({card.origin}), which has no stable address; "
             f"give it with --data FILE, or load({card.name!r}, path=FILE)"
         )
-        raise ValueError(msg)
+        raise DataFileError(msg)
     import pooch
 
     known_hash = None if card.sha256 is None else f"sha256:{card.sha256}"
-    return Path(pooch.retrieve(card.url, known_hash, fname=card.file_name, path=cache_folder(), progressbar=False))
+    try:
+        return Path(pooch.retrieve(card.url, known_hash, fname=card.file_name, path=cache_folder(), progressbar=False))
+    except ValueError as error:  # the checksum
+        msg = f"what {card.url} sent is not the file of data set {card.name!r}; fetch it again: {error}"
+        raise DataFileError(msg) from error

@@ -11,6 +11,7 @@ from pb_data.datasets.cards import PerturbationData
 from pb_data.datasets.files import existing, read_cells
 from pb_data.hashing import canonical_json, file_sha256
 from pb_data.keys import Keys
+from pb_data.problems import DataFileError
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -36,8 +37,8 @@ def load_h5ad(path: str | PathLike[str], keys: Keys | None = None, *, checked: b
     ------
     SchemaError
         Where the content does not fit the keys; every problem is named.
-    ValueError
-        Where no keys are given and the file holds none.
+    DataFileError
+        Where the file cannot be read, or no keys are given and it holds none.
     FileNotFoundError
         Where the path leads nowhere.
     """
@@ -64,16 +65,20 @@ def written_keys(adata: AnnData, file: Path) -> Keys:
 
     Raises
     ------
-    ValueError
-        Where it holds none.
+    DataFileError
+        Where it holds none, or no keys of this version.
     """
     if SLOT not in adata.uns:
         msg = (
             f"{file} does not say what its columns mean; name the context, perturbation, control label and scale "
             "(Keys(...), or --context-key, --perturbation-key, --control and --scale)"
         )
-        raise ValueError(msg)
-    return Keys.from_dict(json.loads(str(adata.uns[SLOT])))
+        raise DataFileError(msg)
+    try:
+        return Keys.from_dict(json.loads(str(adata.uns[SLOT])))
+    except ValueError as error:
+        msg = f"{file} holds no usable keys in uns[{SLOT!r}]: {error}; name the columns, or write the file again"
+        raise DataFileError(msg) from error
 
 
 def write_h5ad(path: str | PathLike[str], adata: AnnData, keys: Keys) -> None:
@@ -83,16 +88,24 @@ def write_h5ad(path: str | PathLike[str], adata: AnnData, keys: Keys) -> None:
     ------
     SchemaError
         Where the content does not fit the keys; nothing is written.
+    OSError
+        Where the folder is missing or cannot be written to; nothing is left behind.
     """
     from pb_data.schema import check
 
     check(adata, keys)
     target = Path(path)
+    if not target.parent.is_dir():
+        msg = f"{target} cannot be written: there is no folder {target.parent}; make it, or name another"
+        raise FileNotFoundError(msg)
     cells = adata.copy()
     cells.uns[SLOT] = canonical_json(keys.to_dict())
     draft = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         cells.write_h5ad(draft, compression="gzip")
         draft.replace(target)
+    except OSError as error:
+        msg = f"{target} cannot be written ({error.strerror or error}); free or unlock the place, or name another"
+        raise OSError(msg) from error
     finally:
         draft.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ import numpy as np
 from pb_data.datasets.cards import Dataset, DatasetCard
 from pb_data.datasets.files import read_cells
 from pb_data.keys import Keys
+from pb_data.problems import DataFileError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,19 +61,28 @@ def label_tcdd(adata: AnnData) -> AnnData:
 
     Raises
     ------
-    ValueError
+    DataFileError
         Where the file has no column `Dose`, or its values are not numbers.
     """
     import pandas as pd
 
-    if "Dose" not in adata.obs:
-        columns = ", ".join(map(str, adata.obs.columns))
-        msg = f"the file has no obs column 'Dose' (columns: {columns}); is it the right file?"
-        raise ValueError(msg)
-    doses = adata.obs["Dose"].astype(str).astype(np.float64)  # a category of texts in some copies of the file
+    require_columns(adata, "Dose")
+    try:
+        doses = adata.obs["Dose"].astype(str).astype(np.float64)  # a category of texts in some copies of the file
+    except ValueError as error:
+        msg = f"obs column 'Dose' holds more than numbers ({error}); is it the right file?"
+        raise DataFileError(msg) from error
     labels = np.where(doses > 0, "TCDD", "control")
     adata.obs = adata.obs.assign(Dose=doses, perturbation=pd.Categorical(labels))
     return adata
+
+
+def require_columns(adata: AnnData, *columns: str) -> None:
+    """Raise where a published file lacks obs columns that its reader needs."""
+    if missing := [column for column in columns if column not in adata.obs]:
+        present = ", ".join(map(str, adata.obs.columns))
+        msg = f"the file has no obs column {missing[0]!r} (columns: {present}); is it the right file?"
+        raise DataFileError(msg)
 
 
 def read_sciplex3(path: Path, *, labelled: bool = True) -> AnnData:
@@ -82,8 +92,14 @@ def read_sciplex3(path: Path, *, labelled: bool = True) -> AnnData:
     ----------
     labelled
         Drop cells without a cell line or a perturbation label.
+
+    Raises
+    ------
+    DataFileError
+        Where the file lacks a column.
     """
     adata = read_cells(path)
+    require_columns(adata, "cell_line", "perturbation", "dose_value")
     if labelled and (adata.obs[["cell_line", "perturbation"]].isna().any(axis=1)).any():
         adata = adata[adata.obs[["cell_line", "perturbation"]].notna().all(axis=1).to_numpy()].copy()
     doses = adata.obs["dose_value"].astype(np.float64)

@@ -12,6 +12,7 @@ from pb_data.datasets.cards import Dataset, DatasetCard, PerturbationData
 from pb_data.hashing import file_sha256
 from pb_data.keys import Keys
 from pb_data.nearest import nearest
+from pb_data.problems import DataFileError
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -102,8 +103,9 @@ def load(name: str, *, path: str | PathLike[str] | None = None, **options: Any) 
     Raises
     ------
     ValueError
-        Where the name or an option is unknown, a file is needed and not given, its checksum is another, or its content
-        does not fit the schema.
+        Where the name or an option is unknown, or the content does not fit the schema.
+    DataFileError
+        Where a file is needed and not given, cannot be read, or is another one than the card's.
     FileNotFoundError
         Where the path leads nowhere.
 
@@ -156,8 +158,13 @@ def complete_options(dataset: Dataset, options: dict[str, Any]) -> dict[str, Any
 
 def check_option(dataset: str, option: str, value: Any, default: Any) -> None:
     """Raise where a value is of another kind than the default; a default of None takes anything."""
-    kinds = {bool: (bool, "true or false"), int: (int, "a whole number"), float: ((int, float), "a number")}
-    kind, wanted = {**kinds, str: (str, "a text")}.get(type(default), (object, ""))
+    kinds: dict[type, tuple[tuple[type, ...], str]] = {
+        bool: ((bool,), "true or false"),
+        int: ((int,), "a whole number"),
+        float: ((int, float), "a number"),
+        str: ((str,), "a text"),
+    }
+    kind, wanted = kinds.get(type(default), ((object,), ""))
     if not isinstance(value, kind) or (isinstance(value, bool) and type(default) in (int, float)):
         msg = f"option {option} of {dataset!r} is {value!r}; write {wanted}"
         raise ValueError(msg)
@@ -168,15 +175,16 @@ def load_source(source: dict[str, Any]) -> PerturbationData:
 
     Raises
     ------
+    DataFileError
+        Where the file's checksum is no longer the recipe's.
     ValueError
-        Where the content's checksum is no longer the recipe's.
+        Where this version embeds other data than the recipe's.
     FileNotFoundError
         Where its file is gone.
     """
     path, expected = source["path"], source["sha256"]
-    if path is not None and (found := file_sha256(Path(path))) != expected:
-        msg = f"{path} has changed: its sha256 is {found}, the recipe says {expected}; give the original file"
-        raise ValueError(msg)
+    if path is not None:
+        check_unchanged(Path(path), expected)
     if source["dataset"] == "file":
         from pb_data.datasets.own import load_h5ad
 
@@ -190,3 +198,13 @@ def load_source(source: dict[str, Any]) -> PerturbationData:
         )
         raise ValueError(msg)
     return data
+
+
+def check_unchanged(file: Path, expected: str) -> None:
+    """Raise where a recipe's file is gone or has another checksum now."""
+    if not file.is_file():
+        msg = f"the data file {file} is gone; say where it lies now (--data)"
+        raise FileNotFoundError(msg)
+    if (found := file_sha256(file)) != expected:
+        msg = f"{file} has changed: its sha256 is {found}, the recipe says {expected}; give the original file"
+        raise DataFileError(msg)
