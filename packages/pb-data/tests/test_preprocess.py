@@ -233,3 +233,5 @@ def test_filter_cells_is_a_rule_per_cell(make_cells: Callable[..., AnnData]) -> 
         result = filter_cells(form, min_counts=150, min_genes=38)
         assert result.obs_names.tolist() == cells.obs_names[kept].tolist()
         assert result.is_view
+    with pytest.raises(ValueError, match=r"^min_counts=10, min_genes=61 drop all 99 cells; lower them$"):
+        filter_cells(cells, min_counts=10, min_genes=61)

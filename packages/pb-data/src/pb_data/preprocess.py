@@ -222,6 +222,11 @@ def fit_preprocessor(
 def filter_cells(adata: AnnData, *, min_counts: float = 0, min_genes: int = 0) -> AnnData:
     """Return a view of the cells with enough counts and expressed genes: a rule per cell, nothing is fitted.
 
+    Raises
+    ------
+    ValueError
+        Where no cell is left.
+
     Examples
     --------
     >>> import numpy as np
@@ -232,7 +237,11 @@ def filter_cells(adata: AnnData, *, min_counts: float = 0, min_genes: int = 0) -
     X = as_csr(adata.X)
     counts = np.asarray(X.sum(axis=1, dtype=np.float64)).ravel()
     genes = np.bincount(X.tocoo().row[X.data != 0], minlength=X.shape[0])
-    return adata[(counts >= min_counts) & (genes >= min_genes)]
+    kept = (counts >= min_counts) & (genes >= min_genes)
+    if not kept.any():
+        msg = f"min_counts={min_counts}, min_genes={min_genes} drop all {adata.n_obs} cells; lower them"
+        raise ValueError(msg)
+    return adata[kept]
 
 
 def as_csr(X: Any) -> sparse.csr_matrix:
