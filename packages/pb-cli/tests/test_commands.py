@@ -300,6 +300,14 @@ def test_eval_of_something_else_is_one_sentence(pb):
         assert len(result.stderr.strip().splitlines()) == 1
 
 
+def test_a_damaged_file_is_a_data_problem_and_no_usage_error(pb):
+    (pb.folder / "letter.h5ad").write_text("Dear reader")
+    result = pb("data", "validate", "letter.h5ad", *FLAGS)
+    assert result.exit_code == 1
+    assert "cannot be read as .h5ad" in result.stderr
+    assert "Usage" not in result.stderr
+
+
 def test_validate_says_all_at_once(pb, data_file: Path):
     good = pb("data", "validate", data_file, *FLAGS)
     assert good.exit_code == 0

@@ -42,11 +42,11 @@ def usage_errors() -> Iterator[None]:
 
     Problems of the data itself (missing files, a schema that does not hold) leave with exit code 1.
     """
-    from pb_data.schema import SchemaError
+    from pb_data import DataFileError, SchemaError
 
     try:
         yield
-    except SchemaError as error:
+    except (DataFileError, SchemaError) as error:
         raise DataProblem(str(error)) from error
     except OSError as error:
         where = f"{error.filename}: " if error.filename and error.strerror else ""

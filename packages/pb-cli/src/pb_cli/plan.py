@@ -131,9 +131,9 @@ def split_summary(name: str) -> str:
 
 def expand_models(names: Iterable[str], *, baselines: bool, remarks: list[str]) -> list[tuple[str, str, bool]]:
     """Expand `all`, `baselines` and `name:profile` to (name, profile, is it a baseline), baselines first."""
-    from pb_models import get_model, model_names
+    from pb_models.registry import model_entries, model_names
 
-    simple = [name for name in model_names() if get_model(name).is_baseline]
+    simple = [name for name, entry in model_entries().items() if entry.is_baseline]
     groups = {"all": model_names(), "baselines": simple}
     asked = [spec for name in names for spec in groups.get(name, [name])]
     missing = [name for name in simple if name not in {spec.partition(":")[0] for spec in asked}]
