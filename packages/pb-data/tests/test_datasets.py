@@ -8,10 +8,12 @@ from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pandas as pd
+import pooch
 import pytest
 from anndata import AnnData, read_h5ad
 from pb_data import (
@@ -240,6 +242,42 @@ def test_a_set_with_an_address_is_fetched_once(
         locate(replace(known, sha256="00", file_name="other.h5ad"), None)
 
 
+@pytest.mark.parametrize(("terminal", "tqdm", "bar"), [(True, True, True), (True, False, False), (False, True, False)])
+def test_progress_is_shown_on_a_terminal_only(
+    published: Callable[[str], Path],
+    server: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    terminal: bool,
+    tqdm: bool,
+    bar: bool,
+) -> None:
+    seen, retrieve = [], pooch.retrieve
+
+    def watch(*arguments: object, progressbar: bool, **options: object) -> str:
+        seen.append(progressbar)
+        return retrieve(*arguments, progressbar=False, **options)
+
+    monkeypatch.setattr("pooch.retrieve", watch)
+    monkeypatch.setattr("pb_data.datasets.files.cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("pb_data.datasets.files.find_spec", lambda _: object() if tqdm else None)
+    monkeypatch.setattr("sys.stderr", SimpleNamespace(isatty=lambda: terminal))
+    known = replace(card("sciplex3"), url=f"{server}/{published('sciplex3').name}")
+    fetched = locate(known, None)
+    monkeypatch.undo()
+    assert fetched is not None
+    assert fetched.is_file()
+    assert seen == [bar]
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("name", [name for name in ON_FILE if card(name).url and not card(name).sha256])
+def test_a_card_says_that_what_is_fetched_is_not_checked(name: str) -> None:
+    assert "not checked" in card(name).note
+
+
 def test_the_cache_lies_in_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / name))
     assert cache_folder() == tmp_path / "pb" / "datasets"
@@ -315,6 +353,17 @@ def test_damaged_keys_in_a_file_are_the_files_fault(
         DataFileError, match=r"mine\.h5ad holds no usable keys in uns\['pb_keys'\]: .*; name the columns"
     ):
         load_h5ad(tmp_path / "mine.h5ad")
+
+
+def test_ones_own_file_never_takes_a_data_sets_name(
+    make_cells: Callable[..., AnnData], keys: Keys, tmp_path: Path
+) -> None:
+    write_h5ad(tmp_path / "pbmc.h5ad", make_cells(), keys)
+    data = load_h5ad(tmp_path / "pbmc.h5ad")
+    assert data.name == data.source["name"] == "pbmc.h5ad"
+    assert load_source(json.loads(json.dumps(data.source))).name == "pbmc.h5ad"
+    (tmp_path / "pbmc.h5ad").rename(tmp_path / "pbmc")
+    assert load_h5ad(tmp_path / "pbmc").name == "pbmc.h5ad"
 
 
 def test_a_written_file_carries_its_keys(make_cells: Callable[..., AnnData], keys: Keys, tmp_path: Path) -> None:

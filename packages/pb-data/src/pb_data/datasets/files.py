@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,7 +97,9 @@ def locate(card: DatasetCard, path: str | PathLike[str] | None) -> Path | None:
 
 
 def fetch(card: DatasetCard) -> Path:
-    """Fetch a data set's file into the cache, once, and check it.
+    """Fetch a data set's file into the cache, once, and check it where its card states a checksum.
+
+    Progress is shown on a terminal, where tqdm is installed.
 
     Raises
     ------
@@ -110,9 +114,11 @@ def fetch(card: DatasetCard) -> Path:
         raise DataFileError(msg)
     import pooch
 
+    pooch.get_logger().setLevel("WARNING")  # it would print checksums
     known_hash = None if card.sha256 is None else f"sha256:{card.sha256}"
+    shown = sys.stderr.isatty() and find_spec("tqdm") is not None
     try:
-        return Path(pooch.retrieve(card.url, known_hash, fname=card.file_name, path=cache_folder(), progressbar=False))
+        return Path(pooch.retrieve(card.url, known_hash, fname=card.file_name, path=cache_folder(), progressbar=shown))
     except ValueError as error:  # the checksum
         msg = f"what {card.url} sent is not the file of data set {card.name!r}; fetch it again: {error}"
         raise DataFileError(msg) from error

@@ -24,7 +24,7 @@ SLOT = "pb_keys"  # where in uns the keys are kept, as JSON text
 
 
 def load_h5ad(path: str | PathLike[str], keys: Keys | None = None, *, checked: bool = True) -> PerturbationData:
-    """Read one's own `.h5ad`.
+    """Read one's own `.h5ad`; the data are named after the file, with `.h5ad` where a data set has that name.
 
     Parameters
     ----------
@@ -42,6 +42,7 @@ def load_h5ad(path: str | PathLike[str], keys: Keys | None = None, *, checked: b
     FileNotFoundError
         Where the path leads nowhere.
     """
+    from pb_data.datasets.registry import dataset_names
     from pb_data.schema import check
 
     file = existing(path)
@@ -49,15 +50,16 @@ def load_h5ad(path: str | PathLike[str], keys: Keys | None = None, *, checked: b
     keys = keys or written_keys(adata, file)
     if checked:
         check(adata, keys)
+    name = f"{file.stem}.h5ad" if file.stem in dataset_names() else file.stem
     source = {
         "dataset": "file",
-        "name": file.stem,
+        "name": name,
         "path": str(file),
         "sha256": file_sha256(file),
         "options": {},
         "keys": keys.to_dict(),
     }
-    return PerturbationData(adata, keys, file.stem, source)
+    return PerturbationData(adata, keys, name, source)
 
 
 def written_keys(adata: AnnData, file: Path) -> Keys:

@@ -188,7 +188,8 @@ SCIPLEX3 = Dataset(
         contexts="cell lines A549, K562 and MCF7",
         url="https://zenodo.org/records/13350497/files/SrivatsanTrapnell2020_sciplex3.h5ad?download=1",
         file_name="SrivatsanTrapnell2020_sciplex3.h5ad",
-        note="2.5 GB to fetch, some 8 GB in memory.",
+        note="2.5 GB to fetch, some 8 GB in memory. No checksum is stated: what is fetched is not checked, "
+        "its sha256 is recorded.",
     ),
     read_sciplex3,
 )
