@@ -308,6 +308,84 @@ def test_all_doses_and_perturbations_of_the_context_are_held_out(make_data: Call
     assert split.truth.size == 8
 
 
+def dosed(make_data: Callable[..., PerturbationData], groups: dict[tuple[str, str, float], int]) -> PerturbationData:
+    """Draw cells by (context, perturbation, dose)."""
+    data = make_data(
+        {(context, f"{label} {dose}"): n for (context, label, dose), n in groups.items()},
+        keys=Keys("cell_type", "condition", "control", "counts", dose="dose"),
+    )
+    split = data.adata.obs["condition"].str.rsplit(" ", n=1, expand=True)
+    data.adata.obs["condition"], data.adata.obs["dose"] = split[0], split[1].astype(float)
+    return data
+
+
+def shown_by_loops(data: PerturbationData, split: Split) -> set[int]:
+    """Truth rows whose condition a fitted cell has in a context where a fitted control is."""
+    obs, keys = data.adata.obs, data.keys
+    columns = [keys.perturbation] if keys.dose is None else [keys.perturbation, keys.dose]
+    fitted = sorted(parts(split)["train"] | parts(split)["validation"])
+    control = keys.is_control(obs)
+    with_controls = {obs[keys.context].iloc[i] for i in fitted if control[i]}
+    shown = {
+        tuple(obs[columns].iloc[i]) for i in fitted if not control[i] and obs[keys.context].iloc[i] in with_controls
+    }
+    return {
+        i
+        for i in range(len(obs))
+        if obs[keys.context].iloc[i] == split.held_out and not control[i] and tuple(obs[columns].iloc[i]) in shown
+    }
+
+
+@pytest.mark.parametrize("options", [{}, {"target_controls": "input-only"}, {"controls": "disjoint"}])
+def test_conditions_that_no_training_context_shows_are_left_out(
+    make_data: Callable[..., PerturbationData], options: dict[str, str]
+) -> None:
+    groups = {(context, "control"): 6 for context in "AB"} | {("A", "x"): 5, ("B", "x"): 7, ("B", "y"): 4}
+    groups |= {("B", "z"): 3, ("C", "z"): 8}  # z was measured elsewhere, but without controls
+    data = make_data(groups)
+    split = make_split("leave-context-out", data, held_out="B", **options)
+    assert split.parameters["dropped_conditions"] == ["y", "z"]
+    assert split.claim.endswith("; left out, since no training context with control cells shows them: 'y', 'z'")
+    assert set(split.truth.tolist()) == shown_by_loops(data, split)
+    assert set(data.adata.obs["condition"].iloc[split.truth]) == {"x"}
+    used = set.union(*parts(split).values())
+    left_out = set(np.flatnonzero((data.adata.obs["cell_type"] == "B") & data.adata.obs["condition"].isin(["y", "z"])))
+    assert len(left_out) == 7
+    assert not used & left_out
+    assert "dropped_conditions" not in make_split("leave-context-out", data, held_out="A", **options).parameters
+
+
+def test_a_dose_that_no_training_context_shows_is_left_out(make_data: Callable[..., PerturbationData]) -> None:
+    groups = {(context, "control", 0.0): 5 for context in "AB"} | {("A", "x", 1.0): 5, ("A", "w", 10.0): 2}
+    groups |= {("B", "x", 1.0): 4, ("B", "x", 10.0): 3, ("B", "x", 2.5): 3}
+    data = dosed(make_data, groups)
+    split = make_split("leave-context-out", data, held_out="B")
+    assert split.parameters["dropped_conditions"] == ["x at 2.5", "x at 10"]
+    assert set(split.truth.tolist()) == shown_by_loops(data, split)
+    assert split.truth.size == 4
+
+
+def test_dropped_conditions_are_part_of_the_hash(make_data: Callable[..., PerturbationData], tmp_path: Path) -> None:
+    groups = {(context, "control"): 6 for context in "AB"} | {("A", "x"): 5, ("B", "x"): 7, ("B", "y"): 4}
+    split = make_split("leave-context-out", make_data(groups), held_out="B")
+    content = split.to_dict()
+    content["parameters"] = {**content["parameters"], "dropped_conditions": ["q"]}
+    assert Split.from_dict(content).hash != split.hash
+    write_manifest(split, tmp_path / "split.json")
+    assert read_manifest(tmp_path / "split.json").parameters == split.parameters
+
+
+def test_nothing_left_to_predict_is_refused(make_data: Callable[..., PerturbationData]) -> None:
+    groups = {(context, "control"): 4 for context in "AB"} | {("A", "x"): 5, ("B", "y"): 6}
+    with pytest.raises(
+        ValueError, match=r"none of the perturbations of 'B' \('y'\) was measured in a training context"
+    ):
+        make_split("leave-context-out", make_data(groups), held_out="B")
+    assert make_split("random", make_data(groups), held_out="B").truth.size == 3
+    with pytest.raises(ValueError, match=r"none of the perturbations of 'B' .*; hold out another context"):
+        make_split("random", make_data(groups), held_out="B", target_controls="input-only")
+
+
 def test_manifest_round_trip(make_data: Callable[..., PerturbationData], tmp_path: Path) -> None:
     split = make_split("random", make_data(), held_out="B", seed=5)
     write_manifest(split, tmp_path / "split.json")
@@ -343,3 +421,4 @@ def test_pbmc_counts_of_each_held_out_type() -> None:
         assert split.truth.size == cells[name, "stimulated"]
         assert split.input_control.size == cells[name, "control"]
         assert split.train.size + split.validation.size == data.adata.n_obs - split.truth.size
+        assert "dropped_conditions" not in split.parameters

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pb_data.keys import label_array
+from pb_data.problems import some
 from pb_data.splits import ControlPolicy, Controls, Split, contexts, resolve_context
 
 if TYPE_CHECKING:
@@ -68,7 +69,16 @@ def assemble(
     target_controls: ControlPolicy,
     controls: Controls,
 ) -> Split:
-    """Build a split from the masks (cells,) of the held-out unit and of its truth; everything else may be fitted on."""
+    """Build a split from the masks (cells,) of the held-out unit and of its truth; everything else may be fitted on.
+
+    Truth is cut to the conditions that the fitted cells show (`shown_conditions`); the parameter `dropped_conditions`
+    names the others, whose cells are in no part.
+
+    Raises
+    ------
+    ValueError
+        Where no condition is left.
+    """
     own = np.flatnonzero(in_target & data.keys.is_control(data.adata.obs))
     given, reference = own, own
     if controls == "disjoint":
@@ -77,6 +87,16 @@ def assemble(
     fitted[reference if controls == "disjoint" else []] = False
     if target_controls == "input-only":
         fitted[own] = False
+    shown = shown_conditions(data, fitted)
+    dropped = condition_labels(data, truth & ~shown)
+    if not (truth & shown).any():
+        msg = (
+            f"none of the perturbations of {held_out!r} ({some(dropped)}) was measured in a training context with "
+            "control cells, so no model can learn them; hold out another context"
+        )
+        raise ValueError(msg)
+    if dropped:
+        claim += f"; left out, since no training context with control cells shows them: {some(dropped)}"
     candidates = np.flatnonzero(fitted)
     validation = draw_fraction(
         candidates, strata(data)[candidates], validation_fraction, np.random.default_rng([seed, 0])
@@ -92,14 +112,42 @@ def assemble(
             "target_controls": target_controls,
             "controls": controls,
             "n_cells": data.adata.n_obs,
+            **({"dropped_conditions": dropped} if dropped else {}),
         },
         source={key: value for key, value in data.source.items() if key != "path"},
         train=np.setdiff1d(candidates, validation, assume_unique=True),
         validation=validation,
         input_control=given,
         reference_control=reference,
-        truth=np.flatnonzero(truth),
+        truth=np.flatnonzero(truth & shown),
     )
+
+
+def shown_conditions(data: PerturbationData, fitted: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Mark the cells whose (perturbation, dose) occurs among fitted cells of a context with fitted controls, (cells,).
+
+    Only such a condition can be learnt: a shift is the difference between two sides of one context.
+    """
+    obs, keys = data.adata.obs, data.keys
+    context, control = label_array(obs, keys.context), keys.is_control(obs)
+    condition = np.unique(label_array(obs, keys.perturbation), return_inverse=True)[1]
+    if keys.dose is not None:
+        doses, dose = np.unique(obs[keys.dose].to_numpy(dtype=np.float64), return_inverse=True)
+        condition = condition * doses.size + dose
+    paired = fitted & ~control & np.isin(context, np.unique(context[fitted & control]))
+    shown: NDArray[np.bool_] = np.isin(condition, np.unique(condition[paired]))
+    return shown
+
+
+def condition_labels(data: PerturbationData, cells: NDArray[np.bool_]) -> list[str]:
+    """Return the sorted perturbations of some cells, in data with doses as `perturbation at dose`."""
+    chosen = data.adata.obs[cells]
+    labels = label_array(chosen, data.keys.perturbation)
+    if data.keys.dose is None:
+        return sorted({str(label) for label in labels})
+    doses = chosen[data.keys.dose].to_numpy(dtype=np.float64)
+    pairs = sorted({(str(label), float(dose)) for label, dose in zip(labels, doses, strict=True)})
+    return [f"{label} at {dose:.15g}" for label, dose in pairs]
 
 
 def strata(data: PerturbationData) -> NDArray[np.int64]:

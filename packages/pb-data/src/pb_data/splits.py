@@ -64,7 +64,8 @@ class Split:
     reference_control
         Control cells a metric compares with.
     truth
-        Perturbed cells to predict; nothing is ever fitted on them.
+        Perturbed cells to predict; nothing is ever fitted on them. Perturbations (and doses) that the fitted cells do
+        not show are left out, and named in the parameter `dropped_conditions`.
 
     Raises
     ------
