@@ -3,11 +3,13 @@
 import math
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pb_eval
 import pytest
 from pb_eval import DEFAULT_METRICS, METRICS, Metric, Reference, evaluate, fit_basis, get_metric, metric_names, registry
+from pb_eval.registry import default_metrics
 
 SITUATIONS = {
     "copied control": lambda unit: (unit.control, unit.truth, unit.control),
@@ -52,6 +54,7 @@ def test_entries_are_complete(name):
 
 def test_default_metrics_are_all_metrics_once():
     assert sorted(DEFAULT_METRICS) == sorted(METRICS)
+    assert tuple(METRICS) == DEFAULT_METRICS
 
 
 def test_an_unknown_metric_is_answered_with_near_names():
@@ -61,36 +64,48 @@ def test_an_unknown_metric_is_answered_with_near_names():
         get_metric("###")
 
 
-def test_metrics_of_other_packages_come_in_by_entry_point(monkeypatch, unit):
-    class Point:
-        name = "worst_gene"
+def plugin_metric(name, **fields):
+    return Metric(
+        name=name,
+        function="test_plugin_module:worst_gene",
+        family="means",
+        direction="lower",
+        range=(0.0, math.inf),
+        perfect=0.0,
+        definition="largest absolute difference of means",
+        **fields,
+    )
 
-        @staticmethod
-        def load():
-            return Metric(
-                name="worst_gene",
-                function="test_plugin_module:worst_gene",
-                family="means",
-                direction="lower",
-                range=(0.0, math.inf),
-                perfect=0.0,
-                definition="largest absolute difference of means",
-            )
 
-    class Plugin:
-        @staticmethod
-        def worst_gene(prediction, reference):
-            return np.abs(prediction.mean - reference.truth.mean).max()
-
-    monkeypatch.setattr(registry, "entry_points", lambda *, group: [Point] if group == "pb.metrics" else [])
-    monkeypatch.setitem(sys.modules, "test_plugin_module", Plugin)
+@pytest.fixture
+def plugins(monkeypatch):
+    """Two metrics of another installed package, one of them computed by default, and one with a name that is taken."""
+    points = [
+        SimpleNamespace(name="worst_gene", load=lambda: plugin_metric("worst_gene")),
+        SimpleNamespace(name="on_demand", load=lambda: plugin_metric("on_demand", default=False)),
+        SimpleNamespace(name="mse_mean", load=lambda: plugin_metric("mse_mean")),
+    ]
+    module = SimpleNamespace(
+        worst_gene=lambda prediction, reference: np.abs(prediction.mean - reference.truth.mean).max()
+    )
+    monkeypatch.setattr(registry, "entry_points", lambda *, group: points if group == "pb.metrics" else [])
+    monkeypatch.setitem(sys.modules, "test_plugin_module", module)
     registry._plugins.cache_clear()
-    try:
-        assert "worst_gene" in metric_names()
-        value = evaluate(unit.prediction, Reference(unit.truth, unit.control, unit.genes), ["worst_gene"])["worst_gene"]
-    finally:
-        registry._plugins.cache_clear()
-    assert value == pytest.approx(max(abs(unit.prediction.mean(axis=0) - unit.truth.mean(axis=0))), rel=1e-5)
+    yield
+    registry._plugins.cache_clear()
+
+
+@pytest.mark.usefixtures("plugins")
+def test_metrics_of_other_packages_come_in_by_entry_point(unit):
+    worst = pytest.approx(max(abs(unit.prediction.mean(axis=0) - unit.truth.mean(axis=0))), rel=1e-5)
+    reference = Reference(unit.truth, unit.control, unit.genes)
+    assert {"worst_gene", "on_demand"} <= set(metric_names())
+    assert evaluate(unit.prediction, reference, ["on_demand"]) == {"on_demand": worst}
+    scored = evaluate(unit.prediction, reference)
+    built_in = [name for name in DEFAULT_METRICS if METRICS[name].space != "pca"]
+    assert list(scored) == [*built_in, "worst_gene"]
+    assert scored["worst_gene"] == worst
+    assert default_metrics() == [*DEFAULT_METRICS, "worst_gene"]
 
 
 def test_listing_metrics_imports_nothing_heavy():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pb_eval.reference import Cells, Reference
 
-__all__ = ["DEFAULT_METRICS", "METRICS", "Metric", "get_metric", "metric_names"]
+__all__ = ["DEFAULT_METRICS", "METRICS", "Metric", "default_metrics", "get_metric", "metric_names"]
 
 NAN = math.nan
 INF = math.inf
@@ -44,6 +44,8 @@ class Metric:
     degenerate
         Value for each degenerate input that leaves the formula undefined; every other input gives a finite value. A
         prediction without a shift or spread scores as no skill, a truth without one cannot score anything (nan).
+    default
+        Whether it is computed where nobody names metrics.
     version
         Raised whenever a value changes for the same input.
     definition
@@ -59,6 +61,7 @@ class Metric:
     space: Literal["log1p", "pca"] = "log1p"
     gene_set: str = "all"
     degenerate: Mapping[str, float] = field(default_factory=dict)
+    default: bool = True
     version: int = 1
     definition: str
 
@@ -90,31 +93,10 @@ _RESAMPLED = (
 )
 _SQUARED = "squared Pearson correlation of true and predicted mean expression over "
 
-METRICS: dict[str, Metric] = {
+METRICS: dict[str, Metric] = {  # in the order of the leaderboard
     "r2_mean_all": _r2("r2_mean_all", "all", f"{_SQUARED}all genes"),
     "r2_mean_top100": _r2("r2_mean_top100", "top100", _SQUARED + _TOP.format(k=100)),
     "r2_mean_top20": _r2("r2_mean_top20", "top20", _SQUARED + _TOP.format(k=20)),
-    "r2_mean_all_resampled": _r2("r2_mean_all_resampled", "all", f"{_RESAMPLED}{_SQUARED}all genes"),
-    "r2_mean_top100_resampled": _r2("r2_mean_top100_resampled", "top100", _RESAMPLED + _SQUARED + _TOP.format(k=100)),
-    "r2_mean_top20_resampled": _r2("r2_mean_top20_resampled", "top20", _RESAMPLED + _SQUARED + _TOP.format(k=20)),
-    "mse_mean": Metric(
-        name="mse_mean",
-        function="pb_eval.means:mse_mean",
-        family="means",
-        direction="lower",
-        range=(0.0, INF),
-        perfect=0.0,
-        definition="mean over genes of the squared difference of true and predicted mean expression",
-    ),
-    "mae_mean": Metric(
-        name="mae_mean",
-        function="pb_eval.means:mae_mean",
-        family="means",
-        direction="lower",
-        range=(0.0, INF),
-        perfect=0.0,
-        definition="mean over genes of the absolute difference of true and predicted mean expression",
-    ),
     "pearson_delta": Metric(
         name="pearson_delta",
         function="pb_eval.deltas:pearson_delta",
@@ -134,6 +116,49 @@ METRICS: dict[str, Metric] = {
         perfect=1.0,
         degenerate={"copied control": 0.0, "truth equals control": NAN},
         definition="cosine of the angle between true and predicted mean shift, both against the measured control",
+    ),
+    "mse_mean": Metric(
+        name="mse_mean",
+        function="pb_eval.means:mse_mean",
+        family="means",
+        direction="lower",
+        range=(0.0, INF),
+        perfect=0.0,
+        definition="mean over genes of the squared difference of true and predicted mean expression",
+    ),
+    "mae_mean": Metric(
+        name="mae_mean",
+        function="pb_eval.means:mae_mean",
+        family="means",
+        direction="lower",
+        range=(0.0, INF),
+        perfect=0.0,
+        definition="mean over genes of the absolute difference of true and predicted mean expression",
+    ),
+    "edistance": Metric(
+        name="edistance",
+        function="pb_eval.distributions:edistance",
+        family="distributions",
+        direction="lower",
+        range=(-INF, INF),
+        perfect=0.0,
+        space="pca",
+        degenerate={"one predicted cell": NAN, "one true cell": NAN},
+        definition=(
+            "2 E|X-Y| - E|X-X'| - E|Y-Y'| with the Euclidean norm, within terms over n(n-1) pairs (unbiased, hence "
+            "below 0 at times), in a PCA fitted on training cells, the larger group cut to the smaller by a seeded draw"
+        ),
+    ),
+    "variance_ratio": Metric(
+        name="variance_ratio",
+        function="pb_eval.distributions:variance_ratio",
+        family="distributions",
+        direction="target",
+        range=(0.0, INF),
+        perfect=1.0,
+        gene_set="variable in truth",
+        degenerate={"one predicted cell": NAN, "one true cell": NAN, "constant truth": NAN},
+        definition="median of predicted / true variance (n - 1) over the genes whose true variance is not zero",
     ),
     "overlap_top100": Metric(
         name="overlap_top100",
@@ -164,49 +189,12 @@ METRICS: dict[str, Metric] = {
             "FDR < 0.05) whose predicted mean shift has the sign of the true one; no shift counts as wrong"
         ),
     ),
-    "edistance": Metric(
-        name="edistance",
-        function="pb_eval.distributions:edistance",
-        family="distributions",
-        direction="lower",
-        range=(-INF, INF),
-        perfect=0.0,
-        space="pca",
-        degenerate={"one predicted cell": NAN, "one true cell": NAN},
-        definition=(
-            "2 E|X-Y| - E|X-X'| - E|Y-Y'| with the Euclidean norm, within terms over n(n-1) pairs (unbiased, hence "
-            "below 0 at times), in a PCA fitted on training cells, the larger group cut to the smaller by a seeded draw"
-        ),
-    ),
-    "variance_ratio": Metric(
-        name="variance_ratio",
-        function="pb_eval.distributions:variance_ratio",
-        family="distributions",
-        direction="target",
-        range=(0.0, INF),
-        perfect=1.0,
-        gene_set="variable in truth",
-        degenerate={"one predicted cell": NAN, "one true cell": NAN, "constant truth": NAN},
-        definition="median of predicted / true variance (n - 1) over the genes whose true variance is not zero",
-    ),
+    "r2_mean_all_resampled": _r2("r2_mean_all_resampled", "all", f"{_RESAMPLED}{_SQUARED}all genes"),
+    "r2_mean_top100_resampled": _r2("r2_mean_top100_resampled", "top100", _RESAMPLED + _SQUARED + _TOP.format(k=100)),
+    "r2_mean_top20_resampled": _r2("r2_mean_top20_resampled", "top20", _RESAMPLED + _SQUARED + _TOP.format(k=20)),
 }
 
-DEFAULT_METRICS: tuple[str, ...] = (
-    "r2_mean_all",
-    "r2_mean_top100",
-    "r2_mean_top20",
-    "pearson_delta",
-    "cosine_delta",
-    "mse_mean",
-    "mae_mean",
-    "edistance",
-    "variance_ratio",
-    "overlap_top100",
-    "direction_match",
-    "r2_mean_all_resampled",
-    "r2_mean_top100_resampled",
-    "r2_mean_top20_resampled",
-)
+DEFAULT_METRICS: tuple[str, ...] = tuple(name for name, metric in METRICS.items() if metric.default)
 
 
 @cache
@@ -224,6 +212,18 @@ def metric_names() -> list[str]:
     ['cosine_delta', 'direction_match', 'edistance']
     """
     return sorted({*METRICS, *_plugins()})
+
+
+def default_metrics() -> list[str]:
+    """List the metrics computed where nobody names any: the built-in ones in order, then those of other packages.
+
+    Examples
+    --------
+    >>> default_metrics()[0]
+    'r2_mean_all'
+    """
+    added = [name for name, metric in _plugins().items() if metric.default and name not in METRICS]
+    return [*DEFAULT_METRICS, *sorted(added)]
 
 
 def get_metric(name: str) -> Metric:

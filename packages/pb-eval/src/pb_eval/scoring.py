@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pb_eval.registry import DEFAULT_METRICS, get_metric
+from pb_eval.registry import default_metrics, get_metric
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,8 @@ def evaluate(prediction: Any, reference: Reference, metrics: Sequence[str] | Non
     reference
         True and control cells of the unit; keep it for the next model, it remembers what it has computed.
     metrics
-        Names; None for the default ones, less those in PCA space where the reference has no basis.
+        Names; None for the default ones (`Metric.default`, those of other packages too), less those in PCA space where
+        the reference has no basis.
 
     Returns
     -------
@@ -44,7 +45,7 @@ def evaluate(prediction: Any, reference: Reference, metrics: Sequence[str] | Non
     >>> evaluate(truth + 0.5, reference, ["mse_mean", "mae_mean"])
     {'mse_mean': 0.25, 'mae_mean': 0.5}
     """
-    names = DEFAULT_METRICS if metrics is None else metrics
+    names = default_metrics() if metrics is None else metrics
     chosen = [get_metric(name) for name in names]
     if metrics is None and reference.basis is None:
         chosen = [metric for metric in chosen if metric.space != "pca"]
