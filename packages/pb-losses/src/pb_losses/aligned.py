@@ -114,10 +114,10 @@ def far(
     if gather:
         prediction, target = gather_rows(prediction), gather_rows(target)
     aggregate = partial(_power_mean, alpha=alpha, form=form, eps=eps, per_target=per_target)
-    values, observed = _aggregated(prediction, target, aggregate, reference_compatible)
+    values, known = _aggregated(prediction, target, aggregate, reference_compatible)
     if per_target:
-        return reduce(values, observed, reduction)
-    return values.squeeze(0) if observed is None else values.squeeze(0) * observed.any()
+        return reduce(values, known, reduction)
+    return values.squeeze(0) if known is None else values.squeeze(0) * known.any()
 
 
 def mae_pearson(prediction: Tensor, target: Tensor, *, gather: bool = False, reduction: Reduction = "mean") -> Tensor:
@@ -140,25 +140,26 @@ def mae_pearson(prediction: Tensor, target: Tensor, *, gather: bool = False, red
     """
     if gather:
         prediction, target = gather_rows(prediction), gather_rows(target)
-    values, observed = _aggregated(prediction, target, _mae_and_direction, False)
-    return reduce(values, observed, reduction)
+    values, known = _aggregated(prediction, target, _mae_and_direction, False)
+    return reduce(values, known, reduction)
 
 
 def _power_mean(
     terms: Tensor, defined: Tensor, *, alpha: float, form: Form, eps: float, per_target: bool
 ) -> tuple[Tensor, Tensor]:
-    count = defined.sum(1, keepdim=True).clamp_(min=1)
+    count = defined.sum(1, keepdim=True)
     if not per_target:
-        terms, defined = terms.sum(1, keepdim=True) / count, (defined.sum(1, keepdim=True) > 0).to(terms.dtype)
+        defined, count = count.clamp(max=1), count.clamp_(min=1)
+        terms = terms.sum(1, keepdim=True) / count
     shifted = terms + eps
-    scaled = shifted.log().div_(alpha).add_((defined / defined.sum(0)).log_())
-    log_share = scaled.log_softmax(0)
+    scaled = _settled(shifted.log().div_(alpha).add_((defined / defined.sum(0)).log_()))
+    log_share = _settled(scaled.log_softmax(0))
     value = (scaled[1] - log_share[1]).mul_(alpha)
     gradient = log_share.exp_().div_(shifted)
     if form == "exp":
         value = value.exp_()
         gradient = gradient.mul_(value)
-    return value, gradient if per_target else gradient / count
+    return value, _settled(gradient if per_target else gradient / count)
 
 
 def _mae_and_direction(terms: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
@@ -182,9 +183,8 @@ def _aggregated(
     prediction: Tensor, target: Tensor, aggregate: Aggregate, reference_compatible: bool
 ) -> tuple[Tensor, Tensor | None]:
     """Losses, and which targets are observed at all (None for all)."""
-    prediction, target, mask = _columns(prediction, target)
-    values: Tensor = _Aggregated.apply(prediction, target, mask, aggregate, reference_compatible)  # type: ignore[no-untyped-call]
-    return values, None if mask is None else mask.any(0)
+    values, known = _Aggregated.apply(prediction, target, aggregate, reference_compatible)  # type: ignore[no-untyped-call]
+    return values, known
 
 
 class _Aggregated(Function):
@@ -195,31 +195,34 @@ class _Aggregated(Function):
         ctx: Any,
         prediction: Tensor,
         target: Tensor,
-        mask: Tensor | None,
         aggregate: Aggregate,
         reference_compatible: bool,
-    ) -> Tensor:
-        moments = _Moments.of(prediction, target, mask)
+    ) -> tuple[Tensor, Tensor | None]:
+        moments = _Moments.of(*_columns(prediction, target))
         terms, defined = moments.terms(reference_compatible=reference_compatible)
         value, of_terms = aggregate(terms, defined)
         if reference_compatible:
             of_terms = of_terms * moments.published_factors()
         to_prediction, to_target = ctx.needs_input_grad[:2]
         ctx.save_for_backward(
-            moments.gradient_in_prediction(of_terms) if to_prediction else None,
-            moments.gradient_in_target(of_terms) if to_target else None,
+            moments.gradient_in_prediction(of_terms).view(prediction.shape) if to_prediction else None,
+            moments.gradient_in_target(of_terms).view(target.shape) if to_target else None,
         )
-        return value
+        if isinstance(moments.n, int):
+            return value, None
+        known = moments.n > 0
+        ctx.mark_non_differentiable(known)
+        return value, known
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         to_prediction, to_target = (None if saved is None else saved * grads[0] for saved in ctx.saved_tensors)
-        return to_prediction, to_target, None, None, None
+        return to_prediction, to_target, None, None
 
 
 def _settled(x: Tensor) -> Tensor:
-    """Keep the compiler from computing a number of a column anew for each of its rows: put it in memory first."""
+    """Keep the compiler from computing a number of a column anew for every row: put it in memory first."""
     return x.as_strided(x.shape, x.stride()) if torch.compiler.is_compiling() else x
 
 
@@ -262,7 +265,10 @@ class _Moments(NamedTuple):
     def terms(self, *, reference_compatible: bool) -> tuple[Tensor, Tensor]:
         """Direction, value and magnitude ``(3, targets)``, and 1 where the batch defines them; value always is."""
         values = torch.stack([self.direction, self.value, self.magnitude])
-        several = (torch.ones_like(self.value) * self.n > 1).to(values.dtype)
+        if isinstance(self.n, int):
+            several = torch.full_like(self.value, float(self.n > 1))
+        else:
+            several = (self.n > 1).to(values.dtype)
         defined = torch.stack([self.varies[1], torch.ones_like(several), several])
         return values * self.published_factors() if reference_compatible else values, defined
 
