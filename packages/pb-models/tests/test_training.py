@@ -79,9 +79,16 @@ def test_ties_may_count_as_better(ties_improve, best, epochs):
 
 def test_nothing_counts_before_the_running_statistics_have_settled():
     script = Scripted([0.0, 0.1, 3.0, 2.0, 2.0, 2.0])
-    history = script.run(Schedule(max_epochs=6, batch_size=5, patience=2, keep="best", settling_steps=4))
+    history = script.run(Schedule(max_epochs=20, batch_size=5, patience=2, keep="best", settling_steps=4))
     assert (history.best_epoch, len(history.loss)) == (4, 6)
     assert script.network.weight.item() == 4
+
+
+@pytest.mark.parametrize(("epochs", "best"), [(4, 1), (8, 1), (10, 2), (19, 2), (20, 3)])
+def test_settling_takes_at_most_a_tenth_of_a_short_training(epochs, best):
+    script = Scripted([float(epoch) for epoch in range(epochs)])
+    history = script.run(Schedule(max_epochs=epochs, batch_size=5, keep="best", settling_steps=10**6))
+    assert history.best_epoch == script.network.weight.item() == best
 
 
 def test_every_row_is_visited_once_an_epoch_in_a_new_seeded_order():

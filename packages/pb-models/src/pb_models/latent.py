@@ -38,8 +38,8 @@ class VaeSettings(Settings):
     cells those are: "given" (the mask handed to `fit`; without a mask nothing is watched) or "random" (the reference's
     own 10 %). Training ends after `max_epochs`, or with the epoch in which it has done `max_steps` optimiser steps
     (None: no such limit), or after `patience` epochs without improvement (None: never). A last batch of fewer than
-    `smallest_batch` cells is left out, and nothing is watched during the first `settling_steps` optimiser steps.
-    `weight_decay` is coupled (L2 on all parameters).
+    `smallest_batch` cells is left out, and nothing is watched during the first `settling_steps` optimiser steps, or the
+    first tenth of the planned ones where that is shorter. `weight_decay` is coupled (L2 on all parameters).
     """
 
     n_latent: int = 100

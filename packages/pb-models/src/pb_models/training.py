@@ -52,7 +52,8 @@ class Schedule:
     `patience` counts epochs without a strictly lower monitor (None: never stop early), or, where `ties_improve`, an
     equal one. `keep` "best-if-stopped" is the best where patience ran out, else the last. A last batch of fewer cells
     than `smallest_batch` is left out, because batch normalisation needs more than one. The monitor counts only after
-    `settling_steps` optimiser steps, the time the running statistics of batch normalisation need.
+    `settling_steps` optimiser steps, the time the running statistics of batch normalisation need, or after a tenth of
+    the planned steps where that is sooner, so that a short training has a best epoch, too.
     """
 
     max_epochs: int
@@ -215,7 +216,8 @@ def train(
         if watched is not None:
             history.monitor.append(watched)
             better = watched < best or (schedule.ties_improve and watched == best)
-            if better and epoch * len(batches) > schedule.settling_steps:
+            settling = min(schedule.settling_steps, schedule.max_epochs * len(batches) / 10)
+            if better and epoch * len(batches) > settling:
                 best, history.best_epoch = watched, epoch
                 if schedule.keep != "last":
                     best_state = {name: value.detach().clone() for name, value in network.state_dict().items()}
