@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 MACHINE = re.compile(r"(?<![\w.])/(work|root|home|opt|Users)/\w")
+TEMPORARY = re.compile(r"(?<![\w.])/(var/)?tmp\b")
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +36,17 @@ def test_no_path_of_a_machine(root, tracked):
     assert [f"{path.relative_to(root)}: {line}" for path, line in lines if MACHINE.search(line)] == []
 
 
+def test_no_fixed_temporary_folder_in_packages_and_docs(root, tracked):
+    guarded = [path for path in tracked if {"src", "docs"} & set(path.relative_to(root).parts) or path.suffix == ".md"]
+    lines = ((path, line) for path in guarded for line in (text(path) or "").splitlines())
+    assert {"src", "docs"} <= {part for path in guarded for part in path.relative_to(root).parts}
+    assert [f"{path.relative_to(root)}: {line}" for path, line in lines if TEMPORARY.search(line)] == []
+
+
 def test_the_guard_against_paths_sees_them():
     assert MACHINE.search("cd " + "/".join(["", "home", "me", "pb"]))
+    assert TEMPORARY.search('Path("' + "/".join(["", "tmp", "x.h5ad"]) + '")')
+    assert not TEMPORARY.search("folder/tmp tmp_path")
     assert not MACHINE.search("https://example.org" + "/".join(["", "home", "page"]))
 
 
