@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from pb_data import Preprocessor, PreprocessSettings, load, make_split
+from pb_data import PreprocessSettings, fit_preprocessor, load, make_split
 from pb_eval import read_prediction
 from pb_models import create, get_model, model_names
 from scipy import sparse
@@ -57,8 +57,7 @@ def predict(data, spec, settings, *, split="leave-context-out", **parameters):
     """Split, preprocess, fit and predict, each as the benchmark does; the truth is not touched."""
     parts = make_split(split, data, held_out=HELD_OUT, **parameters)
     training, validation = parts.training(data.adata)
-    fitted_on = data.adata if settings.fit_on == "all-cells" else training
-    preprocessor = Preprocessor(settings).fit(fitted_on, data.keys)
+    preprocessor = fit_preprocessor(data.adata, data.keys, parts, settings)
     model = create(spec, **cheap(spec))
     model.fit(preprocessor.transform(training), keys=data.keys, validation=validation, seed=3, device="cpu")
     control = preprocessor.transform(data.adata[parts.input_control])
