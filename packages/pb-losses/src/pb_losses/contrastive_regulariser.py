@@ -111,12 +111,12 @@ class _ConR:
         losses, gradient = [], torch.zeros_like(features)
         with torch.autocast(features.device.type, enabled=False):
             for rows in chunks(len(features), self.chunk):
-                loss, of_product, active = self.block(features[rows] @ features.T / self.temperature, rows)
+                loss, of_product, active = self.block((features[rows] / self.temperature) @ features.T, rows)
                 losses.append(loss * active)
                 if weights is not None:
                     of_product *= (active * weights[rows] / self.temperature).unsqueeze(1)
                     gradient[rows] += of_product @ features
-                    gradient += of_product.T @ features[rows]
+                    gradient += (features[rows].T @ of_product).T
         return torch.cat(losses), None if weights is None else gradient
 
     def block(self, s: Tensor, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
@@ -124,17 +124,18 @@ class _ConR:
         positive, negative, label = self.pairs(rows, s.dtype)
         n_positive = positive.sum(1).clamp_(min=1)
         active = (positive.amax(1) * negative.amax(1)) * self.samples.labelled[rows]
-        looked_at = torch.add(positive, negative).sub_(1)  # 0, and -1 elsewhere
-        logits = (label * self.exponent).add_(self.log_weight).mul_(negative).add_(s).add_(looked_at, alpha=-_NEVER)
-        log_p = logits.log_softmax(1)
+        push = label * self.exponent if self.log_weight == 0 else label * self.exponent + self.log_weight
+        looked_at = (positive + negative).sub_(1)  # 0, and -1 elsewhere
+        logits = torch.addcmul(s, push, negative).add_(looked_at, alpha=-_NEVER)
+        p = logits.softmax(1)  # far quicker than exp() of logarithms that are mostly -1e30
         share = positive.div_(n_positive.unsqueeze(1))
-        loss = -(share * log_p).sum(1)
+        loss = -(share * logits.log_softmax(1)).sum(1)
         if self.spurious_ones:  # each adds exp(0) to the sum of exponentials
             log_sum = (share * s).sum(1) + loss
             ones = self.samples.labelled.sum() - n_positive
             more = torch.logaddexp(log_sum, ones.log()) - log_sum
-            loss, log_p = loss + more, log_p - more.unsqueeze(1)
-        return loss, log_p.exp_().sub_(share), active
+            loss, p = loss + more, p * (-more).exp().unsqueeze(1)
+        return loss, p.sub_(share), active
 
     def pairs(self, rows: slice, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         """Positives and negatives as 1 or 0 (filling by a mask takes ten times as long), and label distances."""

@@ -9,7 +9,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from .gather import gather_rows
-from .numerics import upcast
+from .numerics import reads_values, upcast
 from .reduction import Reduction, check_floating, check_reduction
 
 __all__ = [
@@ -113,6 +113,10 @@ def chunks(n_samples: int, chunk: int) -> Iterator[slice]:
 
 def exclude(distance: Tensor, labelled: Tensor, rows: slice, value: float) -> Tensor:
     """Set pairs that do not count, with oneself or of an unlabelled sample, to an infinite or NaN value."""
+    if reads_values(labelled) and bool(labelled.all()):
+        distance = distance.clone()
+        distance.diagonal(rows.start).fill_(value)
+        return distance
     blocked = torch.zeros_like(labelled, dtype=distance.dtype).masked_fill_(~labelled, value)
     distance = distance + blocked
     distance += blocked[rows].unsqueeze(1)
