@@ -126,7 +126,7 @@ strategies = {
 tables = st.lists(st.fixed_dictionaries({name: strategies[dtype] for name, dtype in RESULT_DTYPES.items()}), max_size=4)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tables)
 def test_any_rows_survive_both_files(tmp_path, records):
     table = pd.DataFrame(records, columns=list(RESULT_COLUMNS)).astype(dict(RESULT_DTYPES))

@@ -4,9 +4,16 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import torch
 from anndata import AnnData
 from pb_data.keys import Keys
 from scipy import sparse
+
+
+@pytest.fixture(autouse=True)
+def seeded_torch() -> None:
+    """Draw the same weights and inputs in every run, whatever ran before."""
+    torch.manual_seed(0)
 
 
 class Problem(NamedTuple):

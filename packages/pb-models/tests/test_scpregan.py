@@ -97,7 +97,7 @@ def test_layers_of_the_critic():
     assert [type(layer).__name__ for layer in critic.trunk] == ["SpectralLinear", "ReLU"] * 2
     assert [(layer.in_features, layer.out_features) for layer in (first, second)] == [(G, 16), (16, 8)]
     assert (type(critic.realness), type(critic.classes)) == (nn.Linear, nn.Linear), "no spectral norm on the heads"
-    for _ in range(50):
+    for _ in range(500):  # power iterations
         critic(torch.rand(2, G))
     for layer in (first, second):
         product = layer.eval()(torch.eye(layer.in_features)) - layer.bias

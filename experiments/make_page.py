@@ -1,6 +1,6 @@
 """Write a run folder's results as the Markdown page that is committed beside its experiment file.
 
-python experiments/tabulate.py runs/pbmc-scgen experiments/pbmc-scgen.toml > experiments/pbmc-scgen.md
+python experiments/make_page.py runs/pbmc-scgen experiments/pbmc-scgen.toml > experiments/pbmc-scgen.md
 """
 
 import argparse
@@ -41,7 +41,7 @@ def heading(experiment: Path, record: dict, costs: pd.DataFrame) -> str:
     return f"""# {experiment.stem}
 
     pb bench {experiment} --out runs/{experiment.stem} --jobs 2
-    python experiments/tabulate.py runs/{experiment.stem} {experiment} > {experiment.with_suffix(".md")}
+    python experiments/make_page.py runs/{experiment.stem} {experiment} > {experiment.with_suffix(".md")}
 
 {done} of {len(costs)} tasks done; seeds {seeds} (deterministic baselines once); {hours:.1f} hours of fitting and \
 predicting on {", ".join(sorted(costs["device"].dropna().unique()))}.
