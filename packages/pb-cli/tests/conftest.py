@@ -1,5 +1,8 @@
 """Small real files for the command line: counts with a planted response in four contexts."""
 
+import contextlib
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,6 +49,32 @@ class Shell(NamedTuple):
         from pb_cli import app
 
         return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="pb")
+
+
+class Process(NamedTuple):
+    """One line of the kernel's table of processes; `seconds` of processor time."""
+
+    pid: int
+    state: str
+    parent: int
+    session: int
+    seconds: float
+
+
+def list_processes() -> list[Process]:
+    """Read the table of processes from /proc, zombies left out."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            state, parent, _, session, *rest = path.read_text().rpartition(")")[2].split()
+            seconds = (int(rest[7]) + int(rest[8])) / os.sysconf("SC_CLK_TCK")
+            found.append(Process(int(path.parent.name), state, int(parent), int(session), seconds))
+    return [process for process in found if process.state != "Z"]
+
+
+@pytest.fixture
+def processes() -> Callable[[], list[Process]]:
+    return list_processes
 
 
 @pytest.fixture

@@ -108,13 +108,13 @@ def test_another_version_does_not_continue_a_run(run: Path, bench):
     assert "was made with pb 0.0.1" in result.stderr
 
 
-def test_a_lost_worker_is_one_sentence_and_the_rest_is_kept(pb, data_file: Path):
+def test_a_lost_worker_is_one_sentence_and_the_rest_is_kept(pb, data_file: Path, processes):
     """The worker of the only scgen task is killed from outside, as the kernel does when memory runs out."""
     slow = ("--set", "scgen.max_epochs=100000", "--set", "scgen.max_steps=10000000")
     command = [sys.executable, "-m", "pb_cli", "bench", "--data", data_file, *FLAGS, "--model", "control,scgen"]
     command += ["--no-baselines", *slow, "--hold-out", "beta", "--out", "run", "--jobs", "2"]
     process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
-    while not list(pb.folder.glob("run/tasks/[!.]*")) or not (worker := busiest_child(process.pid)):
+    while not list(pb.folder.glob("run/tasks/[!.]*")) or not (worker := busiest_child(process.pid, processes)):
         assert process.poll() is None
         time.sleep(0.1)
     os.kill(worker, signal.SIGKILL)
@@ -125,13 +125,11 @@ def test_a_lost_worker_is_one_sentence_and_the_rest_is_kept(pb, data_file: Path)
     assert set(read_table(pb.folder / "run" / "results.csv")["model"]) == {"control"}
 
 
-def busiest_child(parent: int) -> int | None:
+def busiest_child(parent: int, processes) -> int | None:
     """Find the child of a run that has used most processor time, once that is at least three seconds."""
-    command = ["ps", "-o", "pid=,times=", "--ppid", str(parent)]
-    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
-    seconds = {int(pid): int(used) for pid, used in map(str.split, listed)}
-    busiest = max(seconds, key=seconds.__getitem__, default=None)
-    return busiest if busiest and seconds[busiest] >= 3 else None
+    children = [process for process in processes() if process.parent == parent]
+    busiest = max(children, key=lambda process: process.seconds, default=None)
+    return busiest.pid if busiest and busiest.seconds >= 3 else None
 
 
 def test_several_processes_give_the_same_scores(run: Path, pb, bench):

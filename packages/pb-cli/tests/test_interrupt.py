@@ -35,28 +35,18 @@ def test_an_interrupted_run_goes_on_where_it_stopped(data_file: Path, tmp_path: 
     assert training(run) == []
 
 
-def test_a_killed_run_leaves_no_process_behind(data_file: Path, tmp_path: Path):
+def test_a_killed_run_leaves_no_process_behind(data_file: Path, tmp_path: Path, processes):
     run = tmp_path / "run"
     command = [sys.executable, "-m", "pb_cli", "bench", "--data", str(data_file), *FLAGS, *MODELS]
     command += ["--hold-out", "all", "--out", str(run), "--jobs", "2"]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
     wait_for(lambda: training(run), process)
     process.kill()
-    process.communicate(timeout=60)
+    process.wait()
     end = time.monotonic() + 60
-    while members(process.pid):
-        assert time.monotonic() < end, members(process.pid)
+    while left := [other for other in processes() if other.session == process.pid]:
+        assert time.monotonic() < end, left
         time.sleep(0.1)
-
-
-def members(session: int) -> list[str]:
-    """Live processes of a session."""
-    found = subprocess.run(
-        ["ps", "-o", "stat=,args=", "--sid", str(session)], capture_output=True, text=True, check=False
-    )
-    return [line for line in found.stdout.splitlines() if not line.startswith("Z")]
 
 
 def done(run: Path) -> list[Path]:
