@@ -66,7 +66,14 @@ class MultiTaskNetwork(nn.Module):
         activation = nn.LeakyReLU() if s.latent_activation == "leaky-relu" else nn.Identity()
         self.encoder = nn.Sequential(nn.Dropout(s.mask), *blocks, xavier_linear(sizes[-2], sizes[-1]), activation)
         n_film = (16 if n_conditions > 2 else 0) if s.n_film is None else s.n_film
-        self.decoder = FilmDecoder(sizes[::-1], n_conditions, dropout=s.dropout, n_film=n_film, modulation=s.modulation)
+        self.decoder = FilmDecoder(
+            sizes[::-1],
+            n_conditions,
+            dropout=s.dropout,
+            n_film=n_film,
+            modulation=s.modulation,
+            spread=s.film_spread,
+        )
         self.heads: Heads | None = None
         self.discriminator: nn.Sequential | None = None
         if isinstance(s, VariationalSettings):

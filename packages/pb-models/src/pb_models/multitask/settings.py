@@ -18,7 +18,7 @@ __all__ = [
     "VariationalTransportSettings",
 ]
 
-Modulation = Literal["identity", "leaky-relu"]
+Modulation = Literal["around-one", "leaky-relu"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,8 @@ class MultiTaskSettings(Settings):
     """Settings that all variants share.
 
     `mask` is the share of genes zeroed at the input in training; `n_film` the width of a FiLM generator's hidden layer
-    (0: none; None: 16 where there is more than one perturbed condition, else none); `modulation` is `Film`'s.
+    (0: none; None: 16 where there is more than one perturbed condition, else none); `modulation` and `film_spread`
+    are `Film`'s.
 
     A phase lasts `max_epochs`, or to the end of the epoch in which it has done `max_steps` optimiser steps (None: no
     such limit). The learning rate rises linearly over the first `warmup_steps` of a phase, from zero, in a first step
@@ -42,7 +43,8 @@ class MultiTaskSettings(Settings):
     n_film: int | None = None
     dropout: float = 0.5
     mask: float = 0.2
-    modulation: Modulation = "identity"
+    modulation: Modulation = "around-one"
+    film_spread: float = 0.25
     latent_activation: Literal["linear", "leaky-relu"] = "leaky-relu"
     learning_rate: float = 1e-3
     warmup_steps: int = 100
@@ -60,7 +62,7 @@ class MultiTaskSettings(Settings):
         for name in ("n_latent", "n_hidden", "n_layers", "max_epochs", "max_steps", "warmup_steps"):
             self.at_least(name, 1)
         self.at_least("batch_size", 2)
-        for name in ("n_film", "dropout", "mask", "settling_steps"):
+        for name in ("n_film", "film_spread", "dropout", "mask", "settling_steps"):
             self.at_least(name, 0)
         self.at_least("learning_rate", 0, strictly=True)
         for name in ("dropout", "mask"):

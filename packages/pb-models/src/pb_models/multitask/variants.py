@@ -63,7 +63,8 @@ class Mtae(MultiTaskModel):
 
     Profile `fixed`, the default, mends that, for all variants:
 
-    - FiLM starts as the identity, gamma = 1 + Linear(c) and beta = Linear(c), and can shrink, flip or lower a unit;
+    - FiLM is gamma = 1 + Linear(c) and beta = Linear(c), and can shrink, flip or lower a unit; how far its weights are
+      spread at the start was chosen on synthetic cells with a known shift;
     - the validation cells handed in choose the epoch whose weights are kept;
     - the first step does something, and every cell is seen;
     - a phase takes 3,600 steps at Adam's own rate of 1e-3: the reference's sum of learning rates over steps (80,000
