@@ -35,7 +35,7 @@ def check(name: str, wheels: Path, folder: Path) -> None:
     run(python, "-m", "pip", "check")
     run(python, "-I", "-c", IMPORT_ALL, f"pb_{name}")
     run(*install, "hypothesis", "pytest")
-    run(python, "-m", "pytest", "-q", f"packages/pb-{name}/tests", OMP_NUM_THREADS="1")
+    run(python, "-m", "pytest", "-q", f"packages/pb-{name}/tests", OMP_NUM_THREADS="1", NUMBA_NUM_THREADS="1")
     size, seconds = wheel.stat().st_size / 1e6, time.perf_counter() - start
     print(f"pb-{name} stands alone: {size:.1f} MB, {seconds:.0f} s", flush=True)
 
