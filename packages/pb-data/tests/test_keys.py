@@ -14,6 +14,14 @@ def test_round_trip_through_json() -> None:
     assert Keys.from_dict(json.loads(json.dumps(DOSED.to_dict()))) == DOSED
 
 
+def test_a_separator_is_written_only_where_there_is_one() -> None:
+    combined = Keys("line", "gene", "ctrl", "log1p", separator="+")
+    assert "separator" not in DOSED.to_dict()
+    assert Keys.from_dict(combined.to_dict()) == combined
+    assert combined.parts("B + A+ctrl") == ("A", "B")
+    assert DOSED.parts("A+B") == ("A+B",)
+
+
 def test_columns_name_only_what_is_given() -> None:
     assert Keys("a", "b", "c", "log1p").columns == {"context": "a", "perturbation": "b"}
     assert list(DOSED.columns.values()) == ["cell_type", "drug", "dose", "plate", "total"]
@@ -24,6 +32,7 @@ def test_columns_name_only_what_is_given() -> None:
     [
         ({"scale": "raw"}, "scale is 'raw'; declare 'counts'"),
         ({"perturbation": "cell_type"}, "obs column 'cell_type' is named for two meanings"),
+        ({"separator": " "}, "separator is blank; give the text between"),
     ],
 )
 def test_wrong_keys_say_what_to_do(change: dict[str, str], message: str) -> None:

@@ -11,7 +11,16 @@ if TYPE_CHECKING:
 
 __all__ = ["KEY_FLAGS", "data_options", "open_data", "parse_options", "parse_settings"]
 
-KEY_FLAGS = ("context_key", "perturbation_key", "control", "scale", "dose_key", "control_dose", "batch_key")
+KEY_FLAGS = (
+    "context_key",
+    "perturbation_key",
+    "control",
+    "scale",
+    "dose_key",
+    "control_dose",
+    "batch_key",
+    "separator",
+)
 
 
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -25,6 +34,7 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--dose-key", help="obs column of the doses, if there are any."),
         click.option("--control-dose", type=float, help="Dose of control cells.  [default: 0]"),
         click.option("--batch-key", help="obs column of donors or batches, if there is one."),
+        click.option("--separator", help="Text between the parts of a combined perturbation's label, such as +."),
     ]
     for flag in reversed(flags):
         command = flag(command)

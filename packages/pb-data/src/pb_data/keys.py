@@ -40,6 +40,8 @@ class Keys:
         Column of the donor or batch.
     library_size
         Column of the full library size in counts, where X holds fewer genes than were sequenced.
+    separator
+        What stands between the parts of a combined perturbation's label, such as `+` in `KLF1+MAP2K6`.
 
     Raises
     ------
@@ -61,10 +63,14 @@ class Keys:
     control_dose: float = 0.0
     batch: str | None = None
     library_size: str | None = None
+    separator: str | None = None
 
     def __post_init__(self) -> None:
         if self.scale not in get_args(Scale):
             msg = f"scale is {self.scale!r}; declare 'counts' (raw counts) or 'log1p' (of normalised counts)"
+            raise ValueError(msg)
+        if self.separator is not None and not self.separator.strip():
+            msg = "separator is blank; give the text between the parts of a combination, such as '+', or None"
             raise ValueError(msg)
         columns = list(self.columns.values())
         if repeated := sorted({column for column in columns if columns.count(column) > 1}):
@@ -78,8 +84,20 @@ class Keys:
         return {meaning: column for meaning in meanings if (column := getattr(self, meaning)) is not None}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON-able values."""
-        return asdict(self)
+        """Return the fields as JSON-able values; a separator only where there is one."""
+        return {name: value for name, value in asdict(self).items() if name != "separator" or value is not None}
+
+    def parts(self, perturbation: str) -> tuple[str, ...]:
+        """Return the single perturbations a label stands for, sorted: itself where it is no combination.
+
+        Examples
+        --------
+        >>> keys = Keys(context="line", perturbation="gene", control="control", scale="log1p", separator="+")
+        >>> keys.parts("MAP2K6+KLF1"), keys.parts("KLF1"), keys.parts("KLF1+control")
+        (('KLF1', 'MAP2K6'), ('KLF1',), ('KLF1',))
+        """
+        labels = [perturbation] if self.separator is None else perturbation.split(self.separator)
+        return tuple(sorted({label.strip() for label in labels} - {self.control}))
 
     @classmethod
     def from_dict(cls, d: dict[str, Any]) -> Keys:
