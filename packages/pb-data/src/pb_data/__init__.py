@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pb_data.conditions import restrict
     from pb_data.datasets.cards import Dataset, DatasetCard, PerturbationData
     from pb_data.datasets.own import load_h5ad, write_h5ad
     from pb_data.datasets.registry import DATASETS, card, dataset_names, get_dataset, load, load_source
@@ -47,6 +48,7 @@ _HOMES = {
     "notes": "schema",
     "read_manifest": "manifest",
     "resolve_context": "splits",
+    "restrict": "conditions",
     "split_names": "splits",
     "validate": "schema",
     "write_h5ad": "datasets.own",
@@ -83,6 +85,7 @@ __all__ = [
     "notes",
     "read_manifest",
     "resolve_context",
+    "restrict",
     "split_names",
     "validate",
     "write_h5ad",

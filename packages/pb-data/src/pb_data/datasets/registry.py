@@ -182,6 +182,13 @@ def load_source(source: dict[str, Any]) -> PerturbationData:
     FileNotFoundError
         Where its file is gone.
     """
+    from pb_data.conditions import restrict
+
+    return restrict(_load_whole(source), **source.get("conditions", {}))
+
+
+def _load_whole(source: dict[str, Any]) -> PerturbationData:
+    """Read the data set of a recipe with all its conditions."""
     path, expected = source["path"], source["sha256"]
     if path is not None:
         check_unchanged(Path(path), expected)
@@ -189,7 +196,8 @@ def load_source(source: dict[str, Any]) -> PerturbationData:
         from pb_data.datasets.own import load_h5ad
 
         data = load_h5ad(path, Keys.from_dict(source["keys"]))
-        return data._replace(name=source["name"], source=source)  # the file may have been renamed since
+        whole = {key: value for key, value in source.items() if key != "conditions"}
+        return data._replace(name=source["name"], source=whole)  # the file may have been renamed since
     data = load(source["dataset"], path=path, **source["options"])
     if data.source["sha256"] != expected:
         msg = (
