@@ -29,6 +29,7 @@ def some_task(**changes: object) -> Task:
         "profile": "fixed",
         "settings": {},
         "seed": 1,
+        "dose": 0.5,
     }
     return Task(**(values | changes))
 
@@ -37,7 +38,7 @@ def test_the_id_depends_on_every_field():
     task = some_task()
     for field in dataclasses.fields(Task):
         value = getattr(task, field.name)
-        changed = value + 1 if isinstance(value, int) else {"other": 1} if isinstance(value, dict) else value + "x"
+        changed = {"other": 1} if isinstance(value, dict) else value + ("x" if isinstance(value, str) else 1)
         assert some_task(**{field.name: changed}).id != task.id
 
 
@@ -63,7 +64,7 @@ def test_a_changed_line_is_refused(tmp_path: Path):
 def test_a_grid_is_contexts_times_models_times_seeds(data: PerturbationData, contexts: tuple[str, ...]):
     plan = make_plan(Experiment(models=("scgen", "control"), seeds=(1, 2, 3), baselines=False), data)
     assert len(plan.tasks) == len(contexts) * (3 + 1)
-    assert {task.context for task in plan.tasks} == set(contexts)
+    assert {task.held_out for task in plan.tasks} == set(contexts)
     assert len({task.id for task in plan.tasks}) == len(plan.tasks)
 
 

@@ -103,7 +103,8 @@ class Display:
 def describe(task: Task) -> str:
     """Name a task for people."""
     profile = "" if task.profile == "default" else f" ({task.profile})"
-    return f"{task.model}{profile}, {task.context}, seed {task.seed}"
+    dose = "" if task.dose is None else f" at dose {task.dose:g}"
+    return f"{task.model}{profile}, {task.held_out}{dose}, seed {task.seed}"
 
 
 def clock(seconds: float) -> str:

@@ -35,14 +35,17 @@ class Experiment:
     """A grid: one data set, one kind of split, some models, contexts to hold out, seeds.
 
     `dataset` is a registered name (pbmc where neither it nor `data` is given), `data` the path of its file or of a
-    user's own. `models` are names, `name:profile`, `all` or `baselines`; `hold_out` are names or
-    indices of contexts, or `all`; `settings` overrides settings by model name; `keys` describes a user's own file.
+    user's own; `perturbations` and `doses` keep some of them, empty keeps all. `models` are names, `name:profile`,
+    `all` or `baselines`; `hold_out` are names or indices of contexts, or `all`; `settings` overrides settings by model
+    name; `keys` describes a user's own file.
     """
 
     dataset: str | None = None
     data: str | None = None
     keys: dict[str, Any] = dataclasses.field(default_factory=dict)
     dataset_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    perturbations: tuple[str, ...] = ()
+    doses: tuple[float, ...] = ()
     models: tuple[str, ...] = ("all",)
     baselines: bool = True
     hold_out: tuple[str, ...] = ("all",)
@@ -63,7 +66,7 @@ class Experiment:
             msg = f"No preset {self.preset!r}. {_near(self.preset, list(PRESETS))}"
             raise ValueError(msg)
         for name in sorted(_PLURAL):
-            if not getattr(self, name):
+            if not getattr(self, name) and name not in _MAY_BE_EMPTY:
                 msg = f"{name.replace('_', '-')} is empty: an experiment needs at least one."
                 raise ValueError(msg)
             object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
@@ -107,9 +110,19 @@ def read_experiment(path: Path | None, overrides: dict[str, Any]) -> Experiment:
     return experiment
 
 
-_PLURAL = {"models", "hold_out", "seeds"}
+_PLURAL = {"perturbations", "doses", "models", "hold_out", "seeds"}
+_MAY_BE_EMPTY = {"perturbations", "doses"}
 _TABLES = {"keys", "dataset_options", "settings"}
-_KINDS: dict[str, type] = {"dataset": str, "data": str, "n_genes": int, "models": str, "hold_out": str, "seeds": int}
+_KINDS: dict[str, type] = {
+    "dataset": str,
+    "data": str,
+    "n_genes": int,
+    "perturbations": str,
+    "doses": float,
+    "models": str,
+    "hold_out": str,
+    "seeds": int,
+}
 
 
 def _is(value: Any, kind: type) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pb_cli.experiment import PRESETS, Experiment
 
 if TYPE_CHECKING:
-    from pb_data import PerturbationData
+    from pb_data import PerturbationData, Split
 
 LEAKY = " But it leaks: genes and normalisation were chosen on all cells, the held-out ones included."
 
@@ -20,10 +20,11 @@ __all__ = ["Plan", "Task", "make_plan", "preprocess_settings", "read_plan", "spl
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One training and one scored prediction: a model, a split with its held-out context, a seed.
+    """One training and one scored prediction: a model, a split with its held-out unit, a seed.
 
-    `source` rebuilds the data set, `split` and `split_parameters` the split (whose content must hash to
-    `split_hash`), `preprocess` and `settings` are complete, so that a changed default makes another task.
+    `dose` is the one that a model of one dose trains on and predicts, where the data have doses. `source` rebuilds the
+    data set, `split` and `split_parameters` the split (whose content must hash to `split_hash`); `preprocess` and
+    `settings` are complete, so that a changed default makes another task.
     """
 
     source: dict[str, Any]
@@ -35,6 +36,7 @@ class Task:
     profile: str
     settings: dict[str, Any]
     seed: int
+    dose: float | None = None
 
     @property
     def id(self) -> str:
@@ -42,8 +44,8 @@ class Task:
         return hashlib.sha256(_canonical(dataclasses.asdict(self)).encode()).hexdigest()[:12]
 
     @property
-    def context(self) -> str:
-        """The context whose perturbed cells are held out."""
+    def held_out(self) -> str:
+        """The unit whose perturbed cells are held out."""
         return str(self.split_parameters["held_out"])
 
     @property
@@ -64,10 +66,13 @@ class Plan:
 def make_plan(experiment: Experiment, data: "PerturbationData") -> Plan:
     """Expand an experiment on loaded data: contexts x models x seeds, context by context.
 
-    A deterministic baseline runs once per context, whatever the number of seeds.
+    A deterministic baseline runs once per context, whatever the number of seeds. Where the data have doses, a model of
+    one dose is trained once for each held-out dose, a model of all doses once.
     """
-    from pb_data import make_split
+    from pb_data import make_split, restrict
+    from pb_models import get_model
 
+    data = restrict(data, perturbations=experiment.perturbations, doses=experiment.doses)
     preprocess = preprocess_settings(experiment, data)
     remarks = [f"Preset {experiment.preset}: {PRESETS[experiment.preset].words}."]
     if experiment.n_genes is not None:
@@ -88,6 +93,7 @@ def make_plan(experiment: Experiment, data: "PerturbationData") -> Plan:
         }
         split = make_split(experiment.split, data, **parameters)
         claims.append(split.claim)
+        doses = held_out_doses(data, split)
         for model, profile, is_baseline in specs:
             settings = model_settings(model, profile, experiment)
             tasks += [
@@ -101,13 +107,22 @@ def make_plan(experiment: Experiment, data: "PerturbationData") -> Plan:
                     profile=profile,
                     settings=settings,
                     seed=seed,
+                    dose=dose,
                 )
                 for seed in (experiment.seeds[:1] if is_baseline else experiment.seeds)
+                for dose in ([None] if get_model(model).multi_dose else doses)
             ]
     claim = claims[0] if len(claims) == 1 else split_summary(experiment.split)
     if experiment.fit_on == "all-cells":
         claim += LEAKY
     return Plan(tasks, claim, remarks)
+
+
+def held_out_doses(data: "PerturbationData", split: "Split") -> list[float | None]:
+    """List the doses of a split's truth, sorted; `[None]` where the data have none."""
+    if data.keys.dose is None:
+        return [None]
+    return sorted(set(data.adata.obs[data.keys.dose].iloc[split.truth].astype(float)))
 
 
 def preprocess_settings(experiment: Experiment, data: "PerturbationData") -> dict[str, Any]:

@@ -34,7 +34,7 @@ def rescore(path: Path, data: Path | None = None) -> pd.DataFrame:
     predictions = _by_condition(prediction, info, unit)
     if not predictions:
         known = ", ".join(sorted({condition.perturbation for condition in unit.references}))
-        msg = f"{path}: it predicts none of the perturbations measured in {info.context!r} ({known})."
+        msg = f"{path}: it predicts none of the perturbations measured in {unit.split.held_out!r} ({known})."
         raise ValueError(msg)
     return score(predictions, unit, info)
 
@@ -62,6 +62,7 @@ def _by_condition(prediction: AnnData, info: PredictionInfo, unit: Unit) -> dict
     found = {}
     for condition in unit.references:
         rows = (prediction.obs[info.perturbation_key] == condition.perturbation).to_numpy()
+        rows &= (prediction.obs[info.context_key].astype(str) == condition.context).to_numpy()
         if info.dose_key and condition.dose is not None:
             rows &= np.isclose(prediction.obs[info.dose_key].astype(float), condition.dose)
         if rows.any():

@@ -50,8 +50,9 @@ def run_task(
             if progress is not None:
                 progress(step)
 
-        log.write(f"{task.label} seed {task.seed}, held out: {task.context!r}\n")
+        log.write(f"{task.label} seed {task.seed}, held out: {task.held_out!r}\n")
         unit = prepare(task.source, task.split, task.split_parameters, task.split_hash, task.preprocess)
+        unit = unit.at_dose(task.dose)
         fitted = fit_and_predict(task, unit, device=device, progress=report)
         log.write(f"costs {json.dumps(fitted.costs)}\n")
         write_manifest(unit.split, draft / "manifest.json")
@@ -76,7 +77,7 @@ def fit_and_predict(
     )
     fitted = time.perf_counter()
     predictions = {
-        condition: model.predict(unit.control, perturbation=condition.perturbation, dose=condition.dose)
+        condition: model.predict(unit.inputs(condition), perturbation=condition.perturbation, dose=condition.dose)
         for condition in unit.references
     }
     costs = {
@@ -96,6 +97,7 @@ def score(predictions: dict[Condition, AnnData], unit: Unit, info: PredictionInf
         result_rows(
             info,
             evaluate(prediction.X, unit.references[condition]),
+            context=condition.context,
             perturbation=condition.perturbation,
             dose=condition.dose,
             n_predicted=prediction.n_obs,
@@ -108,6 +110,7 @@ def score(predictions: dict[Condition, AnnData], unit: Unit, info: PredictionInf
 def describe(task: Task, unit: Unit, fitted: Fitted) -> PredictionInfo:
     """Say in the prediction file where it comes from, completely enough to score it again elsewhere."""
     costs = {key: fitted.costs[key] for key in fitted.costs if key != "host"}
+    contexts = sorted({condition.context for condition in fitted.predictions})
     return PredictionInfo(
         dataset=unit.split.dataset,
         source=task.source,
@@ -115,7 +118,7 @@ def describe(task: Task, unit: Unit, fitted: Fitted) -> PredictionInfo:
         split_hash=task.split_hash,
         split_parameters=task.split_parameters,
         preprocess=task.preprocess,
-        context=task.context,
+        context=contexts[0] if len(contexts) == 1 else "",
         model=task.model,
         profile=task.profile,
         settings=dataclasses.asdict(fitted.model.settings),

@@ -171,7 +171,7 @@ class RunFolder:
 
     def _costs(self, task: Task) -> dict[str, Any]:
         """Collect the columns of `tasks.csv` after the status."""
-        known = {"context": task.context, "model": task.model, "profile": task.profile, "seed": task.seed}
+        known = {name: getattr(task, name) for name in ("held_out", "dose", "model", "profile", "seed")}
         return known | (self.task_record(task)["costs"] if self.is_done(task) else {})
 
 

@@ -2,7 +2,7 @@
 
 import json
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from anndata import AnnData
@@ -14,6 +14,7 @@ from pb_data import (
     PreprocessSettings,
     Split,
     fit_preprocessor,
+    label_array,
     load_source,
     make_split,
 )
@@ -23,14 +24,15 @@ __all__ = ["Condition", "Unit", "prepare"]
 
 
 class Condition(NamedTuple):
-    """A perturbation, and its dose where the data have doses."""
+    """A perturbation of one context, and its dose where the data have doses."""
 
+    context: str
     perturbation: str
     dose: float | None
 
 
 class Unit(NamedTuple):
-    """What all models of one held-out context share; the truth is only inside `references`."""
+    """What all models of one held-out unit share; the truth is only inside `references`."""
 
     keys: Keys
     split: Split
@@ -39,6 +41,20 @@ class Unit(NamedTuple):
     validation: NDArray[np.bool_]
     control: AnnData
     references: dict[Condition, Reference]
+
+    def inputs(self, condition: Condition) -> AnnData:
+        """Return the control cells to predict a condition from: those of its context."""
+        own = label_array(self.control.obs, self.keys.context) == condition.context
+        return self.control if own.all() else self.control[own]
+
+    def at_dose(self, dose: float | None) -> Self:
+        """Return the unit for a model of one dose: it trains on controls and cells at that dose, and predicts these."""
+        if dose is None or self.keys.dose is None:
+            return self
+        measured = self.training.obs[self.keys.dose].to_numpy(dtype=np.float64)
+        cells = self.keys.is_control(self.training.obs) | (measured == dose)
+        asked = {condition: reference for condition, reference in self.references.items() if condition.dose == dose}
+        return self._replace(training=self.training[cells], validation=self.validation[cells], references=asked)
 
 
 def prepare(
@@ -92,21 +108,23 @@ def _references(
     """Collect truth and measured control of every held-out condition, in the PCA of the training cells."""
     basis = fit_basis(training.X)
     control = preprocessor.transform(data.adata[split.reference_control])
+    own = label_array(control.obs, data.keys.context)
     truth = preprocessor.transform(data.adata[split.truth])
     return {
-        condition: Reference(truth.X[rows], control.X, genes=list(truth.var_names), basis=basis)
+        condition: Reference(
+            truth.X[rows], control.X[own == condition.context], genes=list(truth.var_names), basis=basis
+        )
         for condition, rows in _conditions(truth, data.keys).items()
     }
 
 
 def _conditions(truth: AnnData, keys: Keys) -> dict[Condition, NDArray[np.intp]]:
-    """Group cells by perturbation and dose, sorted."""
-    columns = [keys.perturbation] + ([keys.dose] if keys.dose else [])
+    """Group cells by context, perturbation and dose, sorted."""
+    columns = [keys.context, keys.perturbation] + ([keys.dose] if keys.dose else [])
     groups = truth.obs.groupby(columns, observed=True, sort=True).indices
     return {_condition(label): np.sort(rows) for label, rows in groups.items()}
 
 
-def _condition(label: Any) -> Condition:
-    """Name a group: pandas gives a scalar or a tuple."""
-    parts = label if isinstance(label, tuple) else (label,)
-    return Condition(str(parts[0]), float(parts[1]) if len(parts) > 1 else None)
+def _condition(label: tuple[Any, ...]) -> Condition:
+    """Name a group of cells."""
+    return Condition(str(label[0]), str(label[1]), float(label[2]) if len(label) > 2 else None)

@@ -61,7 +61,7 @@ def _column_problems(obs: pd.DataFrame, key: str, values: Mapping[str, Any]) -> 
     if obs[column].isna().any():
         return [f"obs[{column!r}] has {int(obs[column].isna().sum())} missing values: fill them or drop those cells."]
     context = values.get("context")
-    others = [] if key != "context_key" or context is None else [c for c in obs[column].unique() if str(c) != context]
+    others = [] if key != "context_key" or not context else [c for c in obs[column].unique() if str(c) != context]
     if others:
         return [f"obs[{column!r}] holds {others[0]!r} beside the declared context {context!r}: write a file for each."]
     return []

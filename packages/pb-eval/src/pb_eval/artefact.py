@@ -1,4 +1,4 @@
-"""The prediction file: predicted cells of one held-out context, with everything needed to score them again.
+"""The prediction file: predicted cells of one held-out unit, with everything needed to score them again.
 
 An `.h5ad` whose `X` is predicted expression (cells x genes, dense or CSR), whose `obs` holds the context, perturbation
 and, where there is one, dose column, whose `var_names` are the genes, and whose `uns["pb"]` is a `PredictionInfo`:
@@ -60,7 +60,8 @@ class ArtefactError(ValueError):
 class PredictionInfo:
     """What was predicted, by which model, from what, and at what cost.
 
-    `source` is the recipe that rebuilds the data set; `split_hash` names the split's manifest; `context_key`,
+    `context` is the one that was predicted, empty where `obs` holds several. `source` is the recipe that rebuilds the
+    data set; `split_hash` names the split's manifest; `context_key`,
     `perturbation_key` and `dose_key` name columns of `obs`; times are seconds, memory is bytes.
 
     Examples

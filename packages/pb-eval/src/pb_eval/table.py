@@ -64,6 +64,7 @@ def result_rows(
     n_true: int,
     perturbation: str,
     dose: float | None = None,
+    context: str | None = None,
     metrics: Mapping[str, Declared] | None = None,
 ) -> pd.DataFrame:
     """Lay the `scores` of one predicted unit out as rows, one a metric.
@@ -76,8 +77,8 @@ def result_rows(
         Value by metric name.
     n_predicted, n_true
         Cells compared.
-    perturbation, dose
-        The unit's, as in `obs`.
+    perturbation, dose, context
+        The unit's, as in `obs`; the context may be left out where the file holds one.
     metrics
         Declaration by metric name; by default the registry's.
 
@@ -102,8 +103,9 @@ def result_rows(
             "space": [metric.space for metric in declared],
         }
     )
-    named = ("dataset", "split", "context", "model", "seed", "split_hash", "profile")
-    rows = rows.assign(**{name: getattr(info, name) for name in named}, perturbation=perturbation)
+    named = ("dataset", "split", "model", "seed", "split_hash", "profile")
+    unit = {"context": info.context if context is None else context, "perturbation": perturbation}
+    rows = rows.assign(**{name: getattr(info, name) for name in named}, **unit)
     return _conform(rows.assign(dose=np.nan if dose is None else dose, n_predicted=n_predicted, n_true=n_true))
 
 

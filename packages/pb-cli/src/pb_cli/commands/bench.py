@@ -26,6 +26,8 @@ __all__ = ["bench"]
 @click.option("--dataset", help="A data set of `pb ls datasets`.  [default: pbmc]")
 @click.option("--data", type=click.Path(path_type=Path), help="Your own .h5ad, or the file of --dataset.")
 @data_options
+@click.option("--perturbation", "perturbations", multiple=True, help="Keep these perturbations.  [default: all]")
+@click.option("--dose", "doses", multiple=True, help="Keep these doses, such as 1,10.  [default: all]")
 @click.option("--model", "models", multiple=True, help="Names, name:profile, `all` or `baselines`.  [default: all]")
 @click.option("--no-baselines", is_flag=True, help="Do not add the baselines that were not named.")
 @click.option("--hold-out", multiple=True, help="Contexts (names or indices), or `all`.  [default: all]")
@@ -87,9 +89,14 @@ def overrides(flags: dict[str, Any]) -> dict[str, Any]:
     """Collect the flags that were typed, named like the fields of `Experiment`."""
     same = ("dataset", "preset", "n_genes", "fit_on", "split", "split_seed", "target_controls", "controls")
     values: dict[str, Any] = {name: flags[name] for name in same if flags[name] is not None}
-    for name in ("models", "hold_out"):
-        if flags[name]:
-            values[name] = split_names(flags[name]) if name == "models" else hold_outs(flags[name])
+    if flags["models"]:
+        values["models"] = split_names(flags["models"])
+    if flags["hold_out"]:
+        values["hold_out"] = hold_outs(flags["hold_out"])
+    if flags["perturbations"]:
+        values["perturbations"] = flags["perturbations"]
+    if flags["doses"]:
+        values["doses"] = tuple(number(text) for text in split_names(flags["doses"]))
     if flags["seeds"]:
         values["seeds"] = tuple(whole_number(text) for text in split_names(flags["seeds"]))
     if flags["data"] is not None:
@@ -116,6 +123,15 @@ def whole_number(text: str) -> int:
         msg = f"--seed {text!r} is not a whole number; write it like --seed 1,2,3."
         raise ValueError(msg)
     return int(text)
+
+
+def number(text: str) -> float:
+    """Read a dose."""
+    try:
+        return float(text)
+    except ValueError:
+        msg = f"--dose {text!r} is not a number; write it like --dose 1,10."
+        raise ValueError(msg) from None
 
 
 def run_record(asked: Experiment, plan: Plan) -> dict[str, Any]:
@@ -191,5 +207,8 @@ def show_plan(plan: Plan, *, as_json: bool) -> None:
     if as_json:
         click.echo(to_lines(plan.tasks), nl=False)
         return
-    rows = [(task.id, task.context, task.model, task.profile, str(task.seed)) for task in plan.tasks]
-    print_table(f"{len(plan.tasks)} tasks", ("id", "held out", "model", "profile", "seed"), rows)
+    columns = ("id", "held out", "dose", "model", "profile", "seed")
+    rows = [
+        (t.id, t.held_out, "" if t.dose is None else f"{t.dose:g}", t.model, t.profile, str(t.seed)) for t in plan.tasks
+    ]
+    print_table(f"{len(plan.tasks)} tasks", columns, rows)
