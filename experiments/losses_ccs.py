@@ -1,6 +1,6 @@
 """Train every regression loss on Concrete Compressive Strength with the protocol of the FAR paper, and write a table.
 
-    OMP_NUM_THREADS=1 nice -n 19 python experiments/losses_ccs.py --data ../shared/data/tabular/CCS.npz
+    OMP_NUM_THREADS=1 python experiments/losses_ccs.py --data ../shared/data/tabular/CCS.npz
 
 The protocol: a stored 80/20 split, inputs standardised as stored, targets raw. Five folds of the 80 % (not
 shuffled) give five models, all tested on the 20 %. ELU network 16-32-16-8, SGD with momentum 0.9, batch 256, 100
@@ -165,6 +165,7 @@ Test error, mean (standard deviation) over five folds; 1 thread, {versions}, see
 
 Seconds are for the whole sweep of a loss: 5 folds x 3 learning rates x 3 weight decays x 3 parameters, 100 epochs
 each. `far` is the paper's formula, `far (authors' code)` has standard deviations of n - 1 and half the variance.
+`ranksim` keeps the published weight of 100, which swamps MAE on these targets; the authors' own notebook shows the same.
 """
 
 
@@ -176,7 +177,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     training, test = read(arguments.data)
-    command = "OMP_NUM_THREADS=1 nice -n 19 python experiments/losses_ccs.py --data ../shared/data/tabular/CCS.npz"
+    command = "OMP_NUM_THREADS=1 python experiments/losses_ccs.py --data ../shared/data/tabular/CCS.npz"
     rows = {}
     for name in arguments.losses:
         start = time.perf_counter()
