@@ -23,12 +23,6 @@ Curves = dict[str, Callable[[Tensor], Tensor]]
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#000000")  # told apart by the colour-blind
 DASHES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 1)))  # and where one curve lies on another
-STYLE = {
-    "axes.prop_cycle": cycler(color=COLOURS, linestyle=DASHES),
-    "font.size": 10,
-    "lines.linewidth": 1.8,
-    "svg.hashsalt": "pb-losses",  # the same file each time
-}
 
 
 def residual(name: str, **settings: float) -> Callable[[Tensor], Tensor]:
@@ -150,7 +144,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/losses"))
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
-    mpl.rcParams.update(STYLE)
+    mpl.rc("axes", prop_cycle=cycler(color=COLOURS, linestyle=DASHES))
+    mpl.rc("lines", linewidth=1.8)
+    mpl.rc("svg", hashsalt="pb-losses")  # the same file each time
     for name, figure in FIGURES.items():
         draw(figure, out / f"{name}.svg")
 

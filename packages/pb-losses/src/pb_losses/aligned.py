@@ -103,7 +103,8 @@ def far(
     >>> far(torch.tensor([0.0, 2.0, 4.0]), torch.tensor([1.0, 2.0, 3.0]), form="exp")
     tensor(0.4444)
 
-    Source: Zhu et al. 2024, Function Aligned Regression (arXiv 2402.06104); also Gradient Aligned Regression.
+    Source: Zhu et al. 2024, Function Aligned Regression (arXiv 2402.06104); published as Zhu, Yang and Jerby 2025,
+    Gradient Aligned Regression via Pairwise Losses (ICML, PMLR 267), aggregated with the KL divergence.
     """
     check_positive(alpha=alpha, eps=eps)
     check_choice("form", form, ("log", "exp"))
