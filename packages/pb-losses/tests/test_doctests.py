@@ -2,13 +2,16 @@
 
 import doctest
 import inspect
+import re
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 
 import pb_losses
+import pb_losses.catalogue
 import pytest
 
+README = Path(__file__).parents[1] / "README.md"
 MODULES = [module.name for module in iter_modules(pb_losses.__path__)]
 
 
@@ -25,12 +28,32 @@ def test_public_functions_have_an_example(name):
 
 
 def test_readme():
-    readme = Path(__file__).parents[1] / "README.md"
-    result = doctest.testfile(str(readme), module_relative=False)
-    assert result.attempted > 5
+    result = doctest.testfile(str(README), module_relative=False)
+    assert result.attempted > 10
     assert result.failed == 0
 
 
-def test_readme_tells_of_every_loss():
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    assert [name for name in pb_losses.LOSSES if f"| `{name}` |" not in readme] == []
+def test_every_python_block_of_the_readme_runs():
+    blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 3
+    assert [block for block in blocks if not block.startswith(">>>")] == []
+
+
+def written(default):
+    return f"{default:.3g}" if isinstance(default, float) else str(default)
+
+
+def test_readme_tells_of_every_loss_what_the_registry_tells():
+    rows = re.findall(r"^\| `(.+?)` \| (.+) \|$", README.read_text(), re.MULTILINE)
+    table = {name: cells.split(" | ") for name, cells in rows if name in pb_losses.LOSSES}
+    assert list(table) == list(pb_losses.catalogue.CATALOGUE)
+    for name, (when, inputs, default, equation, paper) in table.items():
+        info = pb_losses.loss_info(name)
+        told = (when, inputs, equation.replace("\\|", "|"), paper)
+        assert told == (info.summary, ", ".join(info.inputs), info.equation, info.paper)
+        defaults = {
+            p.name: f"{p.default:.3g}" if isinstance(p.default, float) else str(p.default) for p in info.parameters
+        }
+        shown = {} if default == "-" else dict(setting.split(" ") for setting in default.split(", "))
+        assert shown.items() <= defaults.items()
+        assert shown.keys() >= {p.name for p in info.parameters if p.grid}

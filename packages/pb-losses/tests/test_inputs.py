@@ -74,6 +74,13 @@ def test_refuses_to_broadcast(name, problem):
             loss(a, b)
 
 
+@pytest.mark.parametrize("shapes", [((4, 1), (4,)), ((4,), (4, 1)), ((4, 3), (1, 3))])
+def test_wmse_refuses_to_broadcast(shapes):
+    p, y = (torch.ones(shape) for shape in shapes)
+    with pytest.raises(ValueError, match="nothing is broadcast"):
+        pb_losses.wmse(p, y, torch.ones_like(p))
+
+
 def test_far_takes_one_axis_of_targets():
     with pytest.raises(ValueError, match="batch, targets"):
         pb_losses.far(torch.ones(2, 3, 4), torch.ones(2, 3, 4))

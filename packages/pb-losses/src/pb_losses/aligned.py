@@ -1,8 +1,7 @@
 """Regression losses that align predictions with targets over the batch: FAR (also called GAR) and MAE + Pearson.
 
-Predictions p and targets y ``(batch,)`` or ``(batch, targets)``, errors e = p - y. For each target, over the
-samples at which
-it is observed (not NaN):
+Predictions p and targets y ``(batch,)`` or ``(batch, targets)``, errors e = p - y. For each target, over
+the samples at which it is observed (not NaN):
 
 - direction, 1 - corr(p, y), in half the mean square of the difference of z-scores: 0 for any increasing line;
 - value, mean |e|;
@@ -25,15 +24,13 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from .gather import gather_rows
+from .moments import Moments, settled
 from .numerics import Loss, check_choice, check_positive
 from .reduction import Reduction, check_reduction, reduce, regression_inputs
 
 __all__ = ["FAR", "AlignmentTerms", "MAEPearson", "alignment_terms", "far", "mae_pearson"]
 
 Form = Literal["log", "exp"]
-
-_FLOOR = 1e-7
-
 
 Aggregate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Takes terms ``(3, targets)`` and 1 or 0 for defined or not; returns losses ``(targets,)`` or ``(1,)``, gradient."""
@@ -55,7 +52,7 @@ def alignment_terms(prediction: Tensor, target: Tensor, *, reference_compatible:
 
     Source: Zhu et al. 2024, Function Aligned Regression (arXiv 2402.06104): the three losses it aggregates.
     """
-    moments = _Moments.of(*_columns(prediction.detach(), target.detach()))
+    moments = Moments.of(*_columns(prediction.detach(), target.detach()))
     values, defined = moments.terms(reference_compatible=reference_compatible)
     return AlignmentTerms(*values.masked_fill_(defined == 0, torch.nan))
 
@@ -106,7 +103,8 @@ def far(
     >>> far(torch.tensor([0.0, 2.0, 4.0]), torch.tensor([1.0, 2.0, 3.0]), form="exp")
     tensor(0.4444)
 
-    Source: Zhu et al. 2024, Function Aligned Regression (arXiv 2402.06104); also Gradient Aligned Regression.
+    Source: Zhu et al. 2024, Function Aligned Regression (arXiv 2402.06104); published as Zhu, Yang and Jerby 2025,
+    Gradient Aligned Regression via Pairwise Losses (ICML, PMLR 267), aggregated with the KL divergence.
     """
     check_positive(alpha=alpha, eps=eps)
     check_choice("form", form, ("log", "exp"))
@@ -152,14 +150,14 @@ def _power_mean(
         defined, count = count.clamp(max=1), count.clamp_(min=1)
         terms = terms.sum(1, keepdim=True) / count
     shifted = terms + eps
-    scaled = _settled(shifted.log().div_(alpha).add_((defined / defined.sum(0)).log_()))
-    log_share = _settled(scaled.log_softmax(0))
+    scaled = settled(shifted.log().div_(alpha).add_((defined / defined.sum(0)).log_()))
+    log_share = settled(scaled.log_softmax(0))
     value = (scaled[1] - log_share[1]).mul_(alpha)
     gradient = log_share.exp_().div_(shifted)
     if form == "exp":
         value = value.exp_()
         gradient = gradient.mul_(value)
-    return value, _settled(gradient if per_target else gradient / count)
+    return value, settled(gradient if per_target else gradient / count)
 
 
 def _mae_and_direction(terms: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
@@ -198,7 +196,7 @@ class _Aggregated(Function):
         aggregate: Aggregate,
         reference_compatible: bool,
     ) -> tuple[Tensor, Tensor | None]:
-        moments = _Moments.of(*_columns(prediction, target))
+        moments = Moments.of(*_columns(prediction, target))
         terms, defined = moments.terms(reference_compatible=reference_compatible)
         value, of_terms = aggregate(terms, defined)
         if reference_compatible:
@@ -219,89 +217,6 @@ class _Aggregated(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         to_prediction, to_target = (None if saved is None else saved * grads[0] for saved in ctx.saved_tensors)
         return to_prediction, to_target, None, None
-
-
-def _settled(x: Tensor) -> Tensor:
-    """Keep the compiler from computing a number of a column anew for every row: put it in memory first."""
-    return x.as_strided(x.shape, x.stride()) if torch.compiler.is_compiling() else x
-
-
-class _Moments(NamedTuple):
-    """z-scores u of predictions and v of targets, signs of errors, and statistics ``(targets,)``, ``(2, targets)``."""
-
-    u: Tensor
-    v: Tensor
-    sign: Tensor
-    direction: Tensor
-    value: Tensor
-    magnitude: Tensor
-    deviation: Tensor
-    varies: Tensor
-    weight: Tensor | None
-    n: Tensor | int
-
-    @classmethod
-    def of(cls, prediction: Tensor, target: Tensor, mask: Tensor | None) -> "_Moments":
-        weight = None if mask is None else mask.to(prediction.dtype)
-        count = len(prediction) if weight is None else weight.sum(0)
-        share = 1 / (count if isinstance(count, int) else count.clamp(min=1))
-        error = prediction - target
-        buffer = error.abs()
-        value = buffer.sum(0).mul_(share)
-        mean = _settled(torch.stack([prediction.sum(0), target.sum(0)]).mul_(share))
-        u, v = prediction - mean[0], target - mean[1]
-        if weight is not None:
-            u, v = u.mul_(weight), v.mul_(weight)
-        square = [torch.mul(x, x, out=buffer).sum(0) for x in (u, v)]
-        deviation = torch.stack(square).mul_(share).sqrt_()
-        floor = mean.abs_().mul_(10 * torch.finfo(mean.dtype).eps).clamp_(min=_FLOOR)
-        varies, deviation = (deviation > floor).to(mean.dtype), deviation.maximum(floor)
-        magnitude = torch.sub(u, v, out=buffer).square_().sum(0).mul_(share)
-        scale = _settled(deviation.reciprocal())
-        u, v = u.mul_(scale[0]), v.mul_(scale[1])
-        direction = torch.sub(u, v, out=buffer).square_().sum(0).mul_(varies[1] * (share / 2))
-        return cls(u, v, error.sign_(), direction, value, magnitude, deviation, varies, weight, count)
-
-    def terms(self, *, reference_compatible: bool) -> tuple[Tensor, Tensor]:
-        """Direction, value and magnitude ``(3, targets)``, and 1 where the batch defines them; value always is."""
-        values = torch.stack([self.direction, self.value, self.magnitude])
-        if isinstance(self.n, int):
-            several = torch.full_like(self.value, float(self.n > 1))
-        else:
-            several = (self.n > 1).to(values.dtype)
-        defined = torch.stack([self.varies[1], torch.ones_like(several), several])
-        return values * self.published_factors() if reference_compatible else values, defined
-
-    def published_factors(self) -> Tensor:
-        """Return what the authors' code multiplies the terms with, ``(3, targets)``."""
-        count = torch.ones_like(self.value) * self.n
-        shrunk = (count - 1).clamp(min=0) / count.clamp(min=1)
-        return torch.stack([shrunk, torch.ones_like(shrunk), torch.full_like(shrunk, 0.5)])
-
-    def gradient_in_prediction(self, of_terms: Tensor) -> Tensor:
-        """Sum (u - v - direction u) / std(p) / n, sign(e) / n and 2 (p - y, centred) / n, times ``of_terms``."""
-        of_direction, of_value, of_magnitude = self._shares(of_terms)
-        of_direction = of_direction / self.deviation[0]
-        own = of_direction * (1 - self.direction * self.varies[0]) + of_magnitude * self.deviation[0]
-        return self._combined(self.u, own, self.v, of_direction + of_magnitude * self.deviation[1], of_value)
-
-    def gradient_in_target(self, of_terms: Tensor) -> Tensor:
-        """Do the same with the parts of prediction and target exchanged."""
-        of_direction, of_value, of_magnitude = self._shares(of_terms)
-        of_direction = of_direction / self.deviation[1]
-        own = of_direction * (1 - self.direction) + of_magnitude * self.deviation[1]
-        return self._combined(self.v, own, self.u, of_direction + of_magnitude * self.deviation[0], -of_value)
-
-    def _shares(self, of_terms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        count = self.n if isinstance(self.n, int) else self.n.clamp(min=1)
-        of_direction, of_value, of_magnitude = (of_terms / count).expand(3, self.u.shape[1]).unbind(0)
-        return of_direction * self.varies[1], of_value, 2 * of_magnitude
-
-    def _combined(self, own: Tensor, of_own: Tensor, other: Tensor, of_other: Tensor, of_sign: Tensor) -> Tensor:
-        of_own, of_other, of_sign = _settled(of_own), _settled(of_other), _settled(of_sign)
-        total, buffer = own * of_own, other * of_other
-        total = total.sub_(buffer).add_(torch.mul(self.sign, of_sign, out=buffer))
-        return total if self.weight is None else total.mul_(self.weight)
 
 
 @dataclass(eq=False)

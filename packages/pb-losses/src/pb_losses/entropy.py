@@ -44,7 +44,7 @@ def rce(logits: Tensor, target: Tensor, *, log_zero: float = LOG_ZERO, reduction
     >>> rce(torch.tensor([[0.0, 0.0]]), torch.tensor([1]), log_zero=-4.0)
     tensor(2.)
 
-    Source: Wang et al. 2019, Symmetric Cross Entropy (arXiv 1908.06112), section 3.2.
+    Source: Wang et al. 2019, Symmetric Cross Entropy (arXiv 1908.06112), the RCE loss.
     """
     labels = classification_inputs(logits, target)
     return reduce(_rce(labels, log_zero), labels.mask, reduction)

@@ -135,6 +135,8 @@ def optimal_temperature(q: Tensor, temperature: float, alpha: float, *, max_step
 
     >>> optimal_temperature(torch.zeros(1, 3), temperature=2.0, alpha=2.0)
     tensor([2.])
+
+    Source: the zero of the derivative in lambda of the objective of :func:`aldr`.
     """
     log_k = math.log(q.shape[-1])
     stiffness = alpha * log_k / temperature
