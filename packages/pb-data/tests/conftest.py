@@ -1,12 +1,13 @@
 """Small perturbation data with real-looking counts."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
-from pb_data import Keys, PerturbationData
+from pb_data import Keys, PerturbationData, Split
 from scipy import sparse
 
 GROUPS = {
@@ -56,3 +57,39 @@ def make_data(make_cells: Callable[..., AnnData]) -> Callable[..., PerturbationD
         return PerturbationData(make_cells(*args, **options), keys, "toy", source)
 
     return wrap
+
+
+@pytest.fixture
+def make_labelled() -> Callable[..., PerturbationData]:
+    """Return a function that lays cells out in order, given numbers of cells by (context, perturbation[, dose])."""
+
+    def lay_out(groups: dict[tuple[object, ...], int], *, separator: str | None = None) -> PerturbationData:
+        labels = [label for label, n in groups.items() for _ in range(n)]
+        columns = ["cell_type", "condition", "dose"][: len(labels[0])]
+        obs = pd.DataFrame(labels, columns=columns, index=[f"cell{i}" for i in range(len(labels))])
+        keys = replace(KEYS, dose="dose" if "dose" in obs else None, separator=separator)
+        source = {"dataset": "toy", "path": "/tmp/toy.h5ad", "sha256": "0" * 64, "options": {}, "keys": keys.to_dict()}
+        counts = sparse.csr_matrix(np.ones((len(obs), 3), dtype=np.float32))
+        return PerturbationData(AnnData(counts, obs=obs), keys, "toy", source)
+
+    return lay_out
+
+
+@pytest.fixture
+def described() -> Callable[[PerturbationData, Split], dict[str, set[tuple[object, ...]]]]:
+    """Return a function that says, for the fitted cells and the other parts, which groups they are of."""
+
+    def describe(data: PerturbationData, split: Split) -> dict[str, set[tuple[object, ...]]]:
+        rows = {
+            "fitted": np.union1d(split.train, split.validation),
+            "input": split.input_control,
+            "reference": split.reference_control,
+            "truth": split.truth,
+        }
+        columns = [name for name in ("cell_type", "condition", "dose") if name in data.adata.obs]
+        return {
+            part: set(data.adata.obs[columns].iloc[cells].itertuples(index=False, name=None))
+            for part, cells in rows.items()
+        }
+
+    return describe

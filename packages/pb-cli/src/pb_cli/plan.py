@@ -141,7 +141,7 @@ def split_summary(name: str) -> str:
     """Give the first line of what a split says of itself."""
     from pb_data.splits import get_split
 
-    return (get_split(name).__doc__ or "").partition("\n")[0]
+    return get_split(name).summary
 
 
 def expand_models(names: Iterable[str], *, baselines: bool, remarks: list[str]) -> list[tuple[str, str, bool]]:

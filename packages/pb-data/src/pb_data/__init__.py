@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from pb_data.preprocess import Preprocessor, PreprocessSettings, filter_cells, fit_preprocessor
     from pb_data.problems import DataFileError
     from pb_data.schema import Problem, SchemaError, check, notes, validate
-    from pb_data.splits import SPLITS, Split, contexts, get_split, make_split, resolve_context, split_names
+    from pb_data.splits import SPLITS, Split, SplitRule, get_split, make_split, split_names
+    from pb_data.units import contexts, resolve_context, resolve_unit, split_units
 
 _HOMES = {
     "DATASETS": "datasets.registry",
@@ -32,9 +33,10 @@ _HOMES = {
     "Scale": "keys",
     "SchemaError": "schema",
     "Split": "splits",
+    "SplitRule": "splits",
     "card": "datasets.registry",
     "check": "schema",
-    "contexts": "splits",
+    "contexts": "units",
     "dataset_names": "datasets.registry",
     "filter_cells": "preprocess",
     "fit_preprocessor": "preprocess",
@@ -47,9 +49,11 @@ _HOMES = {
     "make_split": "splits",
     "notes": "schema",
     "read_manifest": "manifest",
-    "resolve_context": "splits",
+    "resolve_context": "units",
+    "resolve_unit": "units",
     "restrict": "conditions",
     "split_names": "splits",
+    "split_units": "units",
     "validate": "schema",
     "write_h5ad": "datasets.own",
     "write_manifest": "manifest",
@@ -69,6 +73,7 @@ __all__ = [
     "Scale",
     "SchemaError",
     "Split",
+    "SplitRule",
     "card",
     "check",
     "contexts",
@@ -85,8 +90,10 @@ __all__ = [
     "notes",
     "read_manifest",
     "resolve_context",
+    "resolve_unit",
     "restrict",
     "split_names",
+    "split_units",
     "validate",
     "write_h5ad",
     "write_manifest",

@@ -1,4 +1,4 @@
-"""The rules by which cells are held out: one function a split."""
+"""The splits that hold out cells of one context."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pb_data.assembly import complete, divide, draw_fraction, learnable, strata
 from pb_data.keys import label_array
 from pb_data.problems import some
-from pb_data.splits import ControlPolicy, Controls, Split, contexts, resolve_context
+from pb_data.splits import ControlPolicy, Controls, Split, SplitRule
+from pb_data.units import contexts, resolve_context
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pb_data.datasets.cards import PerturbationData
 
-__all__ = ["assemble", "draw_fraction", "leave_context_out", "random_half"]
+__all__ = ["LEAVE_CONTEXT_OUT", "RANDOM", "assemble", "leave_context_out", "random_half"]
 
 
 def leave_context_out(data: PerturbationData, *, held_out: str, **options: Any) -> Split:
@@ -28,13 +30,12 @@ def leave_context_out(data: PerturbationData, *, held_out: str, **options: Any) 
             "no perturbed cell to learn from (add a second context, or use the split 'random')"
         )
         raise ValueError(msg)
-    in_target = label_array(data.adata.obs, data.keys.context) == target
-    truth = in_target & ~data.keys.is_control(data.adata.obs)
+    truth = (label_array(data.adata.obs, data.keys.context) == target) & ~data.keys.is_control(data.adata.obs)
     shown = "were not" if options["target_controls"] == "train+input" else "were only predicted from"
     claim = (
         f"unseen context, seen perturbation: the perturbed cells of {target!r} were held out, its control cells {shown}"
     )
-    return assemble("leave-context-out", data, target, claim, in_target, truth, **options)
+    return assemble("leave-context-out", data, target, claim, truth, **options)
 
 
 def random_half(data: PerturbationData, *, held_out: str, seed: int, **options: Any) -> Split:
@@ -53,7 +54,11 @@ def random_half(data: PerturbationData, *, held_out: str, seed: int, **options: 
         f"seen context, seen perturbation: a random half of the perturbed cells of {target!r} was held out and the "
         "other half trained the model, so the score says nothing about unseen contexts (leaky reference)"
     )
-    return assemble("random", data, target, claim, in_target, truth, seed=seed, **options)
+    return assemble("random", data, target, claim, truth, seed=seed, **options)
+
+
+LEAVE_CONTEXT_OUT = SplitRule(leave_context_out, contexts, "context")
+RANDOM = SplitRule(random_half, contexts, "nothing")
 
 
 def assemble(
@@ -61,7 +66,6 @@ def assemble(
     data: PerturbationData,
     held_out: str,
     claim: str,
-    in_target: NDArray[np.bool_],
     truth: NDArray[np.bool_],
     *,
     seed: int,
@@ -69,7 +73,7 @@ def assemble(
     target_controls: ControlPolicy,
     controls: Controls,
 ) -> Split:
-    """Build a split from the masks (cells,) of the held-out unit and of its truth; everything else may be fitted on.
+    """Build a split from the mask (cells,) of one context's truth; everything else may be fitted on.
 
     Truth is cut to the conditions that the fitted cells show (`shown_conditions`); the parameter `dropped_conditions`
     names the others, whose cells are in no part.
@@ -79,15 +83,8 @@ def assemble(
     ValueError
         Where no condition is left.
     """
-    own = np.flatnonzero(in_target & data.keys.is_control(data.adata.obs))
-    given, reference = own, own
-    if controls == "disjoint":
-        given, reference = halves(own, seed, held_out)
-    fitted = ~truth
-    fitted[reference if controls == "disjoint" else []] = False
-    if target_controls == "input-only":
-        fitted[own] = False
-    shown = shown_conditions(data, fitted)
+    division = divide(data, truth, seed=seed, target_controls=target_controls, controls=controls)
+    shown = shown_conditions(data, division.fitted)
     dropped = condition_labels(data, truth & ~shown)
     if not (truth & shown).any():
         msg = (
@@ -97,45 +94,28 @@ def assemble(
         raise ValueError(msg)
     if dropped:
         claim += f"; left out, since no training context with control cells shows them: {some(dropped)}"
-    candidates = np.flatnonzero(fitted)
-    validation = draw_fraction(
-        candidates, strata(data)[candidates], validation_fraction, np.random.default_rng([seed, 0])
-    )
-    return Split(
-        name=name,
-        dataset=data.name,
-        held_out=held_out,
-        claim=claim,
-        parameters={
-            "seed": int(seed),
-            "validation_fraction": float(validation_fraction),
-            "target_controls": target_controls,
-            "controls": controls,
-            "n_cells": data.adata.n_obs,
-            **({"dropped_conditions": dropped} if dropped else {}),
-        },
-        source={key: value for key, value in data.source.items() if key != "path"},
-        train=np.setdiff1d(candidates, validation, assume_unique=True),
-        validation=validation,
-        input_control=given,
-        reference_control=reference,
-        truth=np.flatnonzero(truth & shown),
+    return complete(
+        name,
+        data,
+        held_out,
+        claim,
+        division._replace(truth=truth & shown),
+        {"dropped_conditions": dropped} if dropped else None,
+        seed=seed,
+        validation_fraction=validation_fraction,
+        target_controls=target_controls,
+        controls=controls,
     )
 
 
 def shown_conditions(data: PerturbationData, fitted: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Mark the cells whose (perturbation, dose) occurs among fitted cells of a context with fitted controls, (cells,).
-
-    Only such a condition can be learnt: a shift is the difference between two sides of one context.
-    """
+    """Mark the cells whose (perturbation, dose) occurs among `learnable` cells, (cells,)."""
     obs, keys = data.adata.obs, data.keys
-    context, control = label_array(obs, keys.context), keys.is_control(obs)
     condition = np.unique(label_array(obs, keys.perturbation), return_inverse=True)[1]
     if keys.dose is not None:
         doses, dose = np.unique(obs[keys.dose].to_numpy(dtype=np.float64), return_inverse=True)
         condition = condition * doses.size + dose
-    paired = fitted & ~control & np.isin(context, np.unique(context[fitted & control]))
-    shown: NDArray[np.bool_] = np.isin(condition, np.unique(condition[paired]))
+    shown: NDArray[np.bool_] = np.isin(condition, np.unique(condition[learnable(data, fitted)]))
     return shown
 
 
@@ -148,47 +128,3 @@ def condition_labels(data: PerturbationData, cells: NDArray[np.bool_]) -> list[s
     doses = chosen[data.keys.dose].to_numpy(dtype=np.float64)
     pairs = sorted({(str(label), float(dose)) for label, dose in zip(labels, doses, strict=True)})
     return [f"{label} at {dose:.15g}" for label, dose in pairs]
-
-
-def strata(data: PerturbationData) -> NDArray[np.int64]:
-    """Return the number of each cell's (context, perturbation) group, (cells,)."""
-    obs = data.adata.obs
-    _, context = np.unique(label_array(obs, data.keys.context), return_inverse=True)
-    names, perturbation = np.unique(label_array(obs, data.keys.perturbation), return_inverse=True)
-    groups: NDArray[np.int64] = context.astype(np.int64) * names.size + perturbation
-    return groups
-
-
-def halves(cells: NDArray[np.int64], seed: int, held_out: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Divide control cells into an input and a reference half; of an odd number the input half has one more."""
-    if cells.size < 2:
-        msg = f"{held_out!r} has {cells.size} control cell; disjoint input and reference controls need at least 2"
-        raise ValueError(msg)
-    order = np.argsort(np.random.default_rng([seed, 1]).random(cells.size), kind="stable")
-    middle = (cells.size + 1) // 2
-    return np.sort(cells[order[:middle]]), np.sort(cells[order[middle:]])
-
-
-def draw_fraction(
-    cells: NDArray[np.int64],
-    groups: NDArray[np.int64],
-    fraction: float,
-    rng: np.random.Generator,
-    *,
-    at_least_one: bool = False,
-) -> NDArray[np.int64]:
-    """Draw a fraction of the cells of each group, (n,) sorted; at least one cell of every group stays undrawn.
-
-    Examples
-    --------
-    >>> cells, groups = np.arange(7), np.array([0, 0, 0, 0, 1, 1, 2])
-    >>> drawn = draw_fraction(cells, groups, 0.5, np.random.default_rng(0))
-    >>> np.bincount(groups[drawn], minlength=3).tolist()
-    [2, 1, 0]
-    """
-    order = np.lexsort((rng.random(cells.size), groups))
-    sizes = np.unique(groups, return_counts=True)[1]
-    rank = np.arange(cells.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    wanted = np.minimum(np.floor(fraction * sizes + 0.5), sizes - 1)
-    drawn = cells[order[rank < np.repeat(wanted, sizes)]]
-    return np.sort(drawn if drawn.size or not at_least_one else cells[order[:1]])

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from pb_data.hashing import canonical_json, text_sha256
-from pb_data.keys import label_array
 from pb_data.nearest import nearest
 
 if TYPE_CHECKING:
@@ -25,19 +24,24 @@ __all__ = [
     "ControlPolicy",
     "Controls",
     "Split",
-    "contexts",
+    "SplitRule",
     "get_split",
     "make_split",
-    "resolve_context",
     "split_names",
 ]
 
 ControlPolicy = Literal["train+input", "input-only"]
 Controls = Literal["shared", "disjoint"]
+Unseen = Literal["context", "dose", "perturbation", "nothing"]
 
 SPLITS: dict[str, str] = {
-    "leave-context-out": "pb_data.holdout:leave_context_out",
-    "random": "pb_data.holdout:random_half",
+    "leave-context-out": "pb_data.holdout:LEAVE_CONTEXT_OUT",
+    "leave-dose-out": "pb_data.holdout_doses:LEAVE_DOSE_OUT",
+    "leave-perturbation-out": "pb_data.holdout_perturbations:LEAVE_PERTURBATION_OUT",
+    "leave-combination-out": "pb_data.holdout_perturbations:LEAVE_COMBINATION_OUT",
+    "leave-combination-out-1": "pb_data.holdout_perturbations:LEAVE_COMBINATION_OUT_1",
+    "leave-combination-out-0": "pb_data.holdout_perturbations:LEAVE_COMBINATION_OUT_0",
+    "random": "pb_data.holdout:RANDOM",
 }
 
 PARTS = ("train", "validation", "input_control", "reference_control", "truth")
@@ -60,12 +64,12 @@ class Split:
     train, validation
         Cells a model is fitted on, and those of them set aside for early stopping.
     input_control
-        Control cells of the held-out unit to predict from; they may be training cells too.
+        Control cells, of the contexts in the truth, to predict from; they may be training cells too.
     reference_control
         Control cells a metric compares with.
     truth
-        Perturbed cells to predict; nothing is ever fitted on them. Perturbations (and doses) that the fitted cells do
-        not show are left out, and named in the parameter `dropped_conditions`.
+        Perturbed cells to predict; nothing is ever fitted on them. Where contexts are held out, perturbations (and
+        doses) that the fitted cells do not show are left out, and named in the parameter `dropped_conditions`.
 
     Raises
     ------
@@ -149,19 +153,32 @@ class Split:
         return cls(**values)
 
 
+class SplitRule(NamedTuple):
+    """How a split is drawn, which units of some data it can hold out (sorted), and what training does not show."""
+
+    draw: Callable[..., Split]
+    units: Callable[[PerturbationData], list[str]]
+    unseen: Unseen
+
+    @property
+    def summary(self) -> str:
+        """What the split supports, in one line."""
+        return (self.draw.__doc__ or "").partition("\n")[0]
+
+
 def split_names() -> list[str]:
     """Return the names of all splits.
 
     Examples
     --------
-    >>> split_names()
-    ['leave-context-out', 'random']
+    >>> "leave-context-out" in split_names()
+    True
     """
     return list(SPLITS)
 
 
-def get_split(name: str) -> Callable[..., Split]:
-    """Return the function that draws a split; the first line of its docstring says what it supports.
+def get_split(name: str) -> SplitRule:
+    """Return how a split is drawn and what it can hold out.
 
     Raises
     ------
@@ -172,8 +189,8 @@ def get_split(name: str) -> Callable[..., Split]:
         msg = f"there is no split {name!r}{nearest(name, SPLITS)} (choose from: {', '.join(SPLITS)})"
         raise ValueError(msg)
     module, _, attribute = SPLITS[name].partition(":")
-    function: Callable[..., Split] = getattr(import_module(module), attribute)
-    return function
+    rule: SplitRule = getattr(import_module(module), attribute)
+    return rule
 
 
 def make_split(
@@ -191,11 +208,11 @@ def make_split(
     Parameters
     ----------
     held_out
-        Name of the unit to hold out; for contexts, its index in the sorted `contexts` is accepted too.
+        Name of the unit to hold out, or its index in the sorted `split_units`.
     validation_fraction
         Part of the cells to fit on that is set aside for early stopping, drawn evenly over (context, perturbation).
     target_controls
-        Whether the held-out unit's own control cells are fitted on too, or are only predicted from.
+        Whether the control cells of the truth's contexts are fitted on too, or are only predicted from.
     controls
         Whether metrics compare with the very control cells predicted from, or with the other half of them.
 
@@ -216,7 +233,7 @@ def make_split(
     if not 0 <= validation_fraction < 1:
         msg = f"validation_fraction is {validation_fraction}; give a number from 0 to below 1"
         raise ValueError(msg)
-    return get_split(name)(
+    return get_split(name).draw(
         data,
         held_out=held_out,
         seed=seed,
@@ -231,46 +248,3 @@ def require_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         msg = f"{option} is {value!r}{nearest(value, choices)} (choose from: {', '.join(choices)})"
         raise ValueError(msg)
-
-
-def contexts(data: PerturbationData) -> list[str]:
-    """Return the sorted contexts with both control and perturbed cells: those that can be held out.
-
-    Examples
-    --------
-    >>> from pb_data import load
-    >>> contexts(load("pbmc"))[:2]
-    ['B cells', 'CD14+ Monocytes']
-    """
-    labels = label_array(data.adata.obs, data.keys.context)
-    control = data.keys.is_control(data.adata.obs)
-    return sorted({str(name) for name in labels[control]} & {str(name) for name in labels[~control]})
-
-
-def resolve_context(data: PerturbationData, name_or_index: str | int) -> str:
-    """Return a context's name, given its name or its index into the sorted `contexts`.
-
-    Raises
-    ------
-    ValueError
-        Where there is no such context, or it lacks control or perturbed cells.
-
-    Examples
-    --------
-    >>> from pb_data import load
-    >>> resolve_context(load("pbmc"), "4")
-    'Dendritic cells'
-    """
-    known, text = contexts(data), str(name_or_index)
-    if text in known:
-        return text
-    if text.isdecimal() and int(text) < len(known):
-        return known[int(text)]
-    labels = label_array(data.adata.obs, data.keys.context)
-    if text in labels:
-        side = "perturbed" if data.keys.is_control(data.adata.obs)[labels == text].all() else "control"
-        msg = f"context {text!r} of {data.name!r} has no {side} cells and cannot be held out"
-        raise ValueError(msg)
-    listed = ", ".join(f"{index} {name}" for index, name in enumerate(known)) or "none has control and perturbed cells"
-    msg = f"data set {data.name!r} has no context {text!r}{nearest(text, known)} (contexts: {listed})"
-    raise ValueError(msg)
