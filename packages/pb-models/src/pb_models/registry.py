@@ -67,6 +67,27 @@ MODELS: dict[str, ModelEntry] = {
         "Moves control cells by the optimal-transport displacements of the nearest training context.",
         is_baseline=True,
     ),
+    "perturbed-mean": ModelEntry(
+        "pb_models.perturbation_shifts:PerturbedMean",
+        "Adds the mean shift of the training perturbations, whichever perturbation is asked for.",
+        is_baseline=True,
+        unseen_perturbations=True,
+        made_for="perturbations",
+    ),
+    "additive": ModelEntry(
+        "pb_models.perturbation_shifts:Additive",
+        "Adds the shifts that the parts of a combination have alone; an unseen part adds the mean of them.",
+        is_baseline=True,
+        unseen_perturbations=True,
+        made_for="perturbations",
+    ),
+    "ridge-perturbation": ModelEntry(
+        "pb_models.perturbation_ridge:RidgePerturbation",
+        "Adds the shift that a ridge regression predicts from a perturbation's parts and their genes' loadings.",
+        is_baseline=True,
+        unseen_perturbations=True,
+        made_for="perturbations",
+    ),
     "scgen": ModelEntry(
         "pb_models.scgen:ScGen",
         "Variational autoencoder; adds the mean latent difference between perturbed and control cells, then decodes.",
