@@ -126,6 +126,9 @@ class TestEveryBaseline:
         assert set(high.obs["dose"]) == {3.0}
         if name != "control":
             assert np.abs(low.X - high.X).max() > 0.1
+        if name in {"control", "mean-shift", "similarity-shift", "perturbed-mean", "additive"}:
+            alone = train[train.obs["dose"].isin([0.0, 3.0]).to_numpy()].copy()
+            np.testing.assert_array_equal(high.X, fitted(name, alone).predict(target(train), perturbation="ifn").X)
 
     def test_mixes_the_nearest_doses_in_log1p(self, name):
         train = draw(doses=(1.0, 3.0))

@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ EFFECTS = {name: RNG.integers(-8, 9, 8) / 4.0 for name in "abcdef"}
 
 
 def cells(shifts, controls="KLM", seed=1):
-    """Four cells a group, whose mean is exact in binary: the context's controls plus {(context, label[, dose]): shift}."""
+    """Four cells a group, with means exact in binary: controls of each context, and shifts by (context, label[, dose])."""
     rng, rows, labels = np.random.default_rng(seed), [], []
     groups = {(context, "ctrl"): np.zeros(8) for context in controls} | shifts
     for (context, label, *dose), shift in groups.items():
@@ -134,7 +135,7 @@ def test_labels_of_the_same_parts_are_one_perturbation(name):
 def loop_share(dose, seen):
     """Shares of the seen doses by the definition; what is missing to 1 is the control's."""
     knots = [0.0, *seen]
-    for low, high in zip(knots, knots[1:], strict=False):
+    for low, high in pairwise(knots):
         if low <= dose <= high:
             up = (math.log(1 + dose) - math.log(1 + low)) / (math.log(1 + high) - math.log(1 + low))
             return {low: 1 - up, high: up}
@@ -186,6 +187,17 @@ def test_contexts_of_controls_alone_change_nothing(name):
     for context in "KLM":
         moves = [shift(fitted(name, each), "a+z", context) for each in (train, without)]
         np.testing.assert_array_equal(*moves)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_control_cells_of_the_target_teach_nothing(name):
+    model = fitted(name, cells(singles(contexts="KL")))
+    many, other = cells({}, controls="KM"), cells({}, controls="K", seed=5)
+    moved = model.predict(many, perturbation="a+z").X
+    for rows in (slice(0, 4), slice(4, 8), slice(1, 2)):
+        np.testing.assert_array_equal(model.predict(many[rows].copy(), perturbation="a+z").X, moved[rows])
+    moves = model.predict(other, perturbation="a+z").X - other.X.toarray()
+    np.testing.assert_allclose(moves, np.tile(shift(model, "a+z"), (4, 1)), atol=1e-6)
 
 
 def test_additive_does_not_see_combinations_and_perturbed_mean_not_who_is_who():
