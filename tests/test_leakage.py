@@ -116,6 +116,7 @@ def bench(folder, data):
     specs = [f"{name}:{next(iter(get_model(name).profiles))}" for name in model_names()]
     small = [f"--set={spec.partition(':')[0]}.{key}={value}" for spec in specs for key, value in cheap(spec).items()]
     command = ["bench", "--data", folder / "cells.h5ad", *columns, "--scale", keys.scale, "--hold-out", HELD_OUT]
+    command += ["--model", ",".join(specs)]  # also those that are made for other splits
     command += ["--n-genes", 150, *small, "--out", folder / "run", "--no-save-models", "--device", "cpu", "--quiet"]
     subprocess.run([sys.executable, "-m", "pb_cli", *map(str, command)], check=True, capture_output=True)
     found = [read_prediction(path) for path in (folder / "run" / "tasks").glob("*/prediction.h5ad")]

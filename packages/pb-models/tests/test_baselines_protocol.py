@@ -1,6 +1,8 @@
 """What holds for every baseline: saving, sparse input, row order, doses, several perturbations, errors."""
 
 import inspect
+import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ from pb_models import MODELS, create, get_model, load_model
 from scipy import sparse
 
 KEYS = Keys(context="cell_type", perturbation="condition", control="ctrl", scale="log1p")
+DOSE_KEYS = replace(KEYS, dose="dose")
 BASELINES = [name for name, entry in MODELS.items() if entry.is_baseline]
 
 
@@ -64,7 +67,7 @@ class TestEveryBaseline:
         alone = train[(train.obs["condition"] != "lps").to_numpy()].copy()
         both, one = fitted(name, train), fitted(name, alone)
         ifn, lps = (both.predict(target(train), perturbation=p).X for p in ("ifn", "lps"))
-        if name == "control":
+        if name in {"control", "perturbed-mean"}:
             np.testing.assert_array_equal(ifn, lps)
         else:
             assert np.abs(ifn - lps).max() > 0.1
@@ -118,21 +121,52 @@ class TestEveryBaseline:
 
     def test_learns_each_dose_by_itself(self, name):
         train = draw(doses=(1.0, 3.0))
-        keys = Keys(context="cell_type", perturbation="condition", control="ctrl", scale="log1p", dose="dose")
-        model = fitted(name, train, keys)
+        model = fitted(name, train, DOSE_KEYS)
         low, high = (model.predict(target(train), perturbation="ifn", dose=dose) for dose in (1.0, 3.0))
         assert set(high.obs["dose"]) == {3.0}
         if name != "control":
             assert np.abs(low.X - high.X).max() > 0.1
-        with pytest.raises(ValueError, match=r"has not seen dose 2.0 of 'ifn' \(seen: 1.0, 3.0\)"):
-            model.predict(target(train), perturbation="ifn", dose=2.0)
+        if name in {"control", "mean-shift", "similarity-shift", "perturbed-mean", "additive"}:
+            alone = train[train.obs["dose"].isin([0.0, 3.0]).to_numpy()].copy()
+            np.testing.assert_array_equal(high.X, fitted(name, alone).predict(target(train), perturbation="ifn").X)
 
-    def test_an_unseen_perturbation_is_answered_with_the_nearest(self, name):
+    def test_mixes_the_nearest_doses_in_log1p(self, name):
+        train = draw(doses=(1.0, 3.0))
+        model, cells = fitted(name, train, DOSE_KEYS), target(train)
+        low, high = (model.predict(cells, perturbation="ifn", dose=dose).X for dose in (1.0, 3.0))
+        share = (math.log(1 + 1.7) - math.log(2)) / (math.log(4) - math.log(2))
+        between = model.predict(cells, perturbation="ifn", dose=1.7)
+        assert set(between.obs["dose"]) == {1.7}
+        np.testing.assert_allclose(between.X, (1 - share) * low + share * high, atol=3e-6)
+        share = math.log(1.5) / math.log(2)
+        below = model.predict(cells, perturbation="ifn", dose=0.5).X
+        np.testing.assert_allclose(below, (1 - share) * cells.X.toarray() + share * low, atol=3e-6)
+        np.testing.assert_array_equal(model.predict(cells, perturbation="ifn", dose=0).X, cells.X.toarray())
+
+    def test_beyond_the_highest_dose_it_stays_there_and_says_so(self, name):
+        train = draw(doses=(1.0, 3.0))
+        model, cells = fitted(name, train, DOSE_KEYS), target(train)
+        with pytest.warns(UserWarning, match="dose 30 lies beyond the highest one seen, 3"):
+            beyond = model.predict(cells, perturbation="ifn", dose=30)
+        np.testing.assert_array_equal(beyond.X, model.predict(cells, perturbation="ifn", dose=3).X)
+
+    def test_a_dose_is_named_where_there_are_several(self, name):
+        train = draw(doses=(1.0, 3.0))
+        with pytest.raises(ValueError, match=r"'ifn' was seen at the doses \[1.0, 3.0\]; name one"):
+            fitted(name, train, DOSE_KEYS).predict(target(train), perturbation="ifn")
+
+    def test_an_unseen_perturbation_is_answered_or_refused_with_the_nearest(self, name):
         train = draw()
+        model = fitted(name, train)
+        if MODELS[name].unseen_perturbations:
+            assert set(model.predict(target(train), perturbation="ifm").obs["condition"]) == {"ifm"}
+            with pytest.raises(ValueError, match="'ctrl' names no perturbation"):
+                model.predict(target(train), perturbation="ctrl")
+            return
         with pytest.raises(
             ValueError, match=r"has not seen the perturbation 'ifm'; did you mean 'ifn'\? \(seen: ifn, lps\)"
         ):
-            fitted(name, train).predict(target(train), perturbation="ifm")
+            model.predict(target(train), perturbation="ifm")
 
     def test_fitting_again_forgets_the_first_fit(self, name):
         first, second = draw(), draw(perturbations=("lps",), seed=3)

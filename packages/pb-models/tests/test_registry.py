@@ -1,12 +1,13 @@
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
+from typing import get_args
 
 import pb_models
 import pytest
 from pb_models import registry
 from pb_models.base import Model
-from pb_models.registry import MODELS, ModelEntry, create, get_model, model_entries, model_names
+from pb_models.registry import MODELS, MadeFor, ModelEntry, create, get_model, model_entries, model_names
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -14,7 +15,14 @@ def test_an_entry_says_what_the_class_says(name):
     model, entry = get_model(name), MODELS[name]
     assert issubclass(model, Model)
     said = (f"{model.__module__}:{model.__qualname__}", model.summary, model.is_baseline, tuple(model.profiles))
-    assert (name, *said) == (model.name, *entry)
+    assert (name, *said, model.unseen_perturbations, model.made_for) == (model.name, *entry)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_is_made_for_perturbations_answers_for_unseen_ones(name):
+    entry = MODELS[name]
+    assert entry.made_for in get_args(MadeFor)
+    assert entry.unseen_perturbations or entry.made_for == "contexts"
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pb_models.registry import MadeFor
     from pb_models.settings import Settings
 
 __all__ = ["Model", "NotFittedError", "Progress", "Query", "TrainingStep"]
@@ -66,6 +67,8 @@ class Model(ABC):
     multi_dose: ClassVar[bool] = False
     #: whether perturbations that were not in the training data can be asked for
     unseen_perturbations: ClassVar[bool] = False
+    #: which kind of split the model is for, see `pb_models.registry.ModelEntry`
+    made_for: ClassVar[MadeFor] = "contexts"
 
     settings: Settings
 
@@ -151,7 +154,7 @@ class Model(ABC):
         control
             Control cells of the target context, X log1p, with the genes of the training data in the same order.
         perturbation
-            A label of the training data.
+            A label of the training data, or any other where the model answers for unseen perturbations.
         dose
             In the unit of the training data's dose column; may be left out where only one dose was seen.
 
@@ -188,6 +191,10 @@ class Model(ABC):
             msg = f"this {self.name} model is not fitted; call fit(train, keys=...) or load it from a folder"
             raise NotFittedError(msg)
         return self._keys
+
+    def seen_doses(self, perturbation: str) -> list[float]:
+        """Return the doses a perturbation was seen at; of an unseen one, those that any other was seen at."""
+        return self.doses.get(perturbation, sorted({dose for doses in self.doses.values() for dose in doses}))
 
     @property
     def n_parameters(self) -> int:
@@ -263,24 +270,27 @@ class Model(ABC):
         if control.n_obs == 0:
             msg = "there is no control cell to predict from; check the context and the split"
             raise ValueError(msg)
-        if keys.perturbation in control.obs and (others := int((~keys.is_control(control.obs)).sum())):
-            msg = (
-                f"{others} of {control.n_obs} cells are not labelled {keys.control!r}; predict takes control cells only"
-            )
+        if keys.perturbation in control.obs and (n := int((~keys.is_control(control.obs)).sum())):
+            msg = f"{n} of {control.n_obs} cells are not labelled {keys.control!r}; predict takes control cells only"
             raise ValueError(msg)
 
     def _check_perturbation(self, perturbation: str) -> None:
-        if perturbation in self.doses or self.unseen_perturbations:
+        parts = self.keys.parts(perturbation)
+        if perturbation in self.doses or (self.unseen_perturbations and parts and all(parts)):
             return
+        if self.unseen_perturbations:
+            msg = f"{perturbation!r} names no perturbation: it is the control label, or a part of it is blank"
+            raise ValueError(msg)
         near = get_close_matches(perturbation, self.doses, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         msg = f"{self.name} has not seen the perturbation {perturbation!r}{hint} (seen: {', '.join(self.doses)})"
         raise ValueError(msg)
 
     def _resolve_dose(self, perturbation: str, dose: float | None) -> float | None:
-        seen = self.doses.get(perturbation, [])
+        seen = self.seen_doses(perturbation)
         if dose is None and len(seen) > 1:
-            msg = f"{perturbation!r} was seen at the doses {seen}; name one with dose=..."
+            who = "was seen" if perturbation in self.doses else "is new; others were seen"
+            msg = f"{perturbation!r} {who} at the doses {seen}; name one with dose=..."
             raise ValueError(msg)
         if dose is None:
             return seen[0] if seen else None

@@ -1,7 +1,8 @@
-"""Baselines that add a shift learned from the training contexts; what a network has to beat."""
+"""What every baseline is, and those that add a shift learned from the training contexts; what a network has to beat."""
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,6 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from pb_models.base import Model, Progress, Query
+from pb_models.doses import dose_shares
 from pb_models.settings import Settings
 from pb_models.shifts import context_shifts, leave_one_out, softmax_weights
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Baseline",
     "BaselineSettings",
+    "ContextBaseline",
     "ControlCopy",
     "MeanShift",
     "SimilaritySettings",
@@ -63,11 +66,11 @@ def dense(X: Matrix) -> NDArray[np.float32]:
 
 
 class Baseline(Model):
-    """A model of one closed formula for every perturbation (and dose), fitted on all training cells.
+    """A model of closed formulas, fitted on all training cells.
 
     No seed and no validation cells are used: the same training cells give the same prediction, bit for bit. Where
-    control cells of several contexts are handed to `predict`, every context is predicted by itself. State is kept as
-    `<array>/<perturbation>`.
+    control cells of several contexts are handed to `predict`, every context is predicted by itself. A dose that was not
+    seen is predicted from its neighbours among the seen ones and the control dose, as `dose_shares` says.
     """
 
     is_baseline = True
@@ -77,6 +80,38 @@ class Baseline(Model):
     def __init__(self, settings: Settings | None = None, *, profile: str | None = None) -> None:
         super().__init__(settings, profile=profile)
         self._arrays: dict[str, NDArray[Any]] = {}
+
+    @abstractmethod
+    def _predict_at(
+        self, X: Matrix, perturbation: str, dose: float | None, context: str | None
+    ) -> NDArray[np.floating]:
+        """Predict from the control cells of one context (None: not known which)."""
+
+    def _predict(self, query: Query) -> NDArray[np.float32]:
+        seen = self.seen_doses(query.perturbation)
+        if query.dose is not None and seen and query.dose > max(seen):
+            msg = (
+                f"dose {query.dose:g} lies beyond the highest one seen, {max(seen):g}: predicted is the effect of that"
+            )
+            warnings.warn(msg, stacklevel=2)
+        X = np.empty(query.X.shape, dtype=np.float32)
+        for context, rows in _groups(query):
+            X[rows] = self._predict_at(query.X[rows], query.perturbation, query.dose, context)
+        clip = getattr(self.settings, "clip", False)
+        return np.maximum(X, 0, out=X) if clip else X
+
+    def _state(self) -> dict[str, NDArray[Any]]:
+        return self._arrays
+
+    def _restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        self._arrays = dict(state)
+
+
+class ContextBaseline(Baseline):
+    """A baseline of one formula for every perturbation (at one dose), learned from the training contexts.
+
+    State is kept as `<array>/<perturbation>`.
+    """
 
     def _fit_shared(self, data: TrainingData) -> dict[str, Any]:
         """Fit what all perturbations share; nothing unless a subclass says otherwise."""
@@ -98,13 +133,19 @@ class Baseline(Model):
         record = {"shared": self._fit_shared(data)}
         return record | {name: self._fit_condition(data, name) for name in data.perturbation_names}
 
-    def _predict(self, query: Query) -> NDArray[np.float32]:
-        condition = self._condition(query.perturbation, query.dose)
-        X = np.empty(query.X.shape, dtype=np.float32)
-        for rows in _groups(query):
-            X[rows] = self._predict_context(query.X[rows], condition)
-        clip = getattr(self.settings, "clip", False)
-        return np.maximum(X, 0, out=X) if clip else X
+    def _predict_at(
+        self, X: Matrix, perturbation: str, dose: float | None, context: str | None
+    ) -> NDArray[np.floating]:
+        del context
+        seen, control_dose = self.doses[perturbation], self.keys.control_dose
+        if dose is None or not seen:
+            return self._predict_context(X, perturbation)
+        first, *others = (
+            share
+            * (dense(X) if near == control_dose else self._predict_context(X, _condition_name(perturbation, near)))
+            for near, share in dose_shares(dose, seen, control_dose=control_dose).items()
+        )
+        return sum(others, start=first)
 
     def _condition(self, perturbation: str, dose: float | None) -> str:
         seen = self.doses[perturbation]
@@ -112,12 +153,6 @@ class Baseline(Model):
             msg = f"{self.name} has not seen dose {dose} of {perturbation!r} (seen: {', '.join(map(str, seen))})"
             raise ValueError(msg)
         return _condition_name(perturbation, dose) if seen and dose is not None else perturbation
-
-    def _state(self) -> dict[str, NDArray[Any]]:
-        return self._arrays
-
-    def _restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        self._arrays = dict(state)
 
 
 def _condition_name(perturbation: str, dose: float) -> str:
@@ -132,12 +167,12 @@ def _label_doses(data: TrainingData) -> TrainingData:
     return replace(data, perturbations=np.array([_condition_name(str(name), dose) for name, dose in pairs]))
 
 
-def _groups(query: Query) -> Iterator[NDArray[np.int64]]:
+def _groups(query: Query) -> Iterator[tuple[str | None, NDArray[np.int64]]]:
     if query.contexts is None:
-        yield np.arange(query.X.shape[0])
+        yield None, np.arange(query.X.shape[0])
         return
     for context in np.unique(query.contexts):
-        yield np.flatnonzero(query.contexts == context)
+        yield str(context), np.flatnonzero(query.contexts == context)
 
 
 def mean_profile(X: Matrix) -> NDArray[np.float64]:
@@ -146,22 +181,26 @@ def mean_profile(X: Matrix) -> NDArray[np.float64]:
 
 
 class ControlCopy(Baseline):
-    """Return the control cells unchanged, x' = x."""
+    """Return the control cells unchanged, x' = x, whatever the perturbation and dose."""
 
     name = "control"
     profiles: ClassVar[Mapping[str, Settings]] = {"default": Settings()}
     summary = "Returns the control cells unchanged: the perturbation does nothing."
+    unseen_perturbations = True
+    made_for = "any"
 
-    def _fit_condition(self, data: TrainingData, condition: str) -> dict[str, Any]:
-        del data, condition
+    def _fit(self, data: TrainingData, *, seed: int, device: str, progress: Progress | None) -> dict[str, Any]:
+        del data, seed, device, progress
         return {}
 
-    def _predict_context(self, X: Matrix, condition: str) -> NDArray[np.floating]:
-        del condition
+    def _predict_at(
+        self, X: Matrix, perturbation: str, dose: float | None, context: str | None
+    ) -> NDArray[np.floating]:
+        del perturbation, dose, context
         return dense(X)
 
 
-class MeanShift(Baseline):
+class MeanShift(ContextBaseline):
     """Add the unweighted mean over the n training contexts of their shifts, x' = x + (1/n) sum_i s_i.
 
     The "general" baseline of Wenkel et al. (TxPert, 2025) for unseen contexts.
@@ -185,7 +224,7 @@ def _weighted(
     return np.asarray(softmax_weights(profiles, target, temperature) @ shifts)
 
 
-class SimilarityShift(Baseline):
+class SimilarityShift(ContextBaseline):
     """Add the training contexts' shifts, weighted by how similar their control profiles are: x' = x + sum_i w_i s_i.
 
     w = softmax(r / temperature), r_i the Pearson correlation over all genes of training context i's mean control cell

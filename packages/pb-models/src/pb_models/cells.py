@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from anndata import AnnData
     from numpy.typing import NDArray
     from pb_data.keys import Keys
@@ -24,7 +26,8 @@ class TrainingData:
     """Cells a model is fitted on; `X` holds log1p expression (cells, genes), all other arrays have one entry a cell.
 
     `control` and `validation` are masks (`validation`: set aside for early stopping), `doses` and `batches` are None
-    where the data name no such column.
+    where the data name no such column. `parts` gives the single perturbations that each perturbed label stands for,
+    sorted: one, but for combinations.
     """
 
     X: Matrix
@@ -35,6 +38,7 @@ class TrainingData:
     validation: NDArray[np.bool_] | None = None
     doses: NDArray[np.float64] | None = None
     batches: NDArray[np.str_] | None = None
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def from_anndata(cls, adata: AnnData, keys: Keys, validation: NDArray[np.bool_] | None = None) -> TrainingData:
@@ -58,15 +62,17 @@ class TrainingData:
             given = f"{validation.dtype} of shape {validation.shape}"
             msg = f"validation is {given}; it has to be a bool mask of {adata.n_obs} cells"
             raise ValueError(msg)
+        perturbations = adata.obs[keys.perturbation].to_numpy().astype(np.str_)
         return cls(
             X=expression(adata),
             genes=[str(gene) for gene in adata.var_names],
             contexts=adata.obs[keys.context].to_numpy().astype(np.str_),
-            perturbations=adata.obs[keys.perturbation].to_numpy().astype(np.str_),
+            perturbations=perturbations,
             control=control,
             validation=validation,
             doses=None if keys.dose is None else adata.obs[keys.dose].to_numpy().astype(np.float64),
             batches=None if keys.batch is None else adata.obs[keys.batch].to_numpy().astype(np.str_),
+            parts={str(label): keys.parts(str(label)) for label in np.unique(perturbations[~control])},
         )
 
     @property

@@ -1,17 +1,20 @@
-"""Doses in latent space: how far along the shift a dose lies, and which dose a cell looks like."""
+"""Doses: how far along a shift a dose lies, which seen doses it lies between, and which dose a cell looks like."""
 
 from __future__ import annotations
 
 import math
 import warnings
+from bisect import bisect
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-__all__ = ["dose_coefficient", "pseudo_dose"]
+__all__ = ["dose_coefficient", "dose_shares", "pseudo_dose"]
 
 
 def dose_coefficient(dose: float, *, reference_dose: float, control_dose: float = 0.0, unit: float = 1.0) -> float:
@@ -51,6 +54,36 @@ def dose_coefficient(dose: float, *, reference_dose: float, control_dose: float 
         warnings.warn(msg, stacklevel=2)
     low, asked, high = (math.log1p(each / unit) for each in (control_dose, dose, reference_dose))
     return (asked - low) / (high - low)
+
+
+def dose_shares(dose: float, seen: Sequence[float], *, control_dose: float = 0.0) -> dict[float, float]:
+    """Return which seen doses predict a dose, and the share of each; the shares add up to 1.
+
+    A seen dose predicts itself. Any other lies between two neighbours d_1 < d_2 among the control dose and the seen
+    doses: d_2 gets (l(d) - l(d_1)) / (l(d_2) - l(d_1)), l(d) = log(1 + d), and d_1 the rest. Beyond the highest seen
+    dose, that one alone. A share of the control dose is a share of the control cells, which do not shift.
+
+    Raises
+    ------
+    ValueError
+        Where the dose lies below the control dose.
+
+    Examples
+    --------
+    >>> dose_shares(1, [3, 10]), dose_shares(3, [3, 10]), dose_shares(99, [3, 10])
+    ({0.0: 0.5, 3: 0.5}, {3: 1.0}, {10: 1.0})
+    """
+    if dose in seen:
+        return {dose: 1.0}
+    if not dose >= control_dose:
+        msg = f"dose {dose:g} lies below the control dose {control_dose:g}; give doses in the unit of the training data"
+        raise ValueError(msg)
+    if dose > max(seen):
+        return {max(seen): 1.0}
+    knots = sorted({control_dose, *seen})
+    low, high = knots[bisect(knots, dose) - 1], knots[bisect(knots, dose)]
+    share = dose_coefficient(dose, reference_dose=high, control_dose=low)
+    return {low: 1.0 - share, high: share}
 
 
 def pseudo_dose(

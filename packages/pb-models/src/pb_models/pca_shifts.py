@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from sklearn.linear_model import Ridge
 
-from pb_models.baselines import Baseline, BaselineSettings, dense, mean_profile
+from pb_models.baselines import BaselineSettings, ContextBaseline, dense, mean_profile
 from pb_models.shifts import PcaBasis, context_shifts, fit_pca, leave_one_out
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class LinearSettings(PcaSettings):
         self.at_least("penalty", 0, strictly=True)
 
 
-class InPca(Baseline):
+class InPca(ContextBaseline):
     """A baseline that works on PCA scores of all training cells."""
 
     settings: PcaSettings

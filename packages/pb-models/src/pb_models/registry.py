@@ -5,23 +5,33 @@ from __future__ import annotations
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pb_models.base import Model
 
-__all__ = ["MODELS", "ModelEntry", "create", "get_model", "load_model", "model_entries", "model_names"]
+__all__ = ["MODELS", "MadeFor", "ModelEntry", "create", "get_model", "load_model", "model_entries", "model_names"]
+
+
+MadeFor = Literal["contexts", "perturbations", "any"]
 
 
 class ModelEntry(NamedTuple):
-    """Where a model lives and what its class says of itself (the first profile is the default)."""
+    """Where a model lives and what its class says of itself (the first profile is the default).
+
+    `unseen_perturbations` says whether the model answers for perturbations that were not in its training data.
+    `made_for` says on which splits its scores mean something: "contexts", a seen perturbation in a context where no
+    perturbation was seen; "perturbations", an unseen perturbation or combination in seen contexts; or "any".
+    """
 
     path: str
     summary: str
     is_baseline: bool = False
     profiles: tuple[str, ...] = ("default",)
+    unseen_perturbations: bool = False
+    made_for: MadeFor = "contexts"
 
 
 MODELS: dict[str, ModelEntry] = {
@@ -29,6 +39,8 @@ MODELS: dict[str, ModelEntry] = {
         "pb_models.baselines:ControlCopy",
         "Returns the control cells unchanged: the perturbation does nothing.",
         is_baseline=True,
+        unseen_perturbations=True,
+        made_for="any",
     ),
     "mean-shift": ModelEntry(
         "pb_models.baselines:MeanShift",
@@ -54,6 +66,27 @@ MODELS: dict[str, ModelEntry] = {
         "pb_models.transport:OtMap",
         "Moves control cells by the optimal-transport displacements of the nearest training context.",
         is_baseline=True,
+    ),
+    "perturbed-mean": ModelEntry(
+        "pb_models.perturbation_shifts:PerturbedMean",
+        "Adds the mean shift of the training perturbations, whichever perturbation is asked for.",
+        is_baseline=True,
+        unseen_perturbations=True,
+        made_for="perturbations",
+    ),
+    "additive": ModelEntry(
+        "pb_models.perturbation_shifts:Additive",
+        "Adds the shifts that the parts of a combination have alone; an unseen part adds the mean of them.",
+        is_baseline=True,
+        unseen_perturbations=True,
+        made_for="perturbations",
+    ),
+    "ridge-perturbation": ModelEntry(
+        "pb_models.perturbation_ridge:RidgePerturbation",
+        "Adds the shift that a ridge regression predicts from a perturbation's parts and their genes' loadings.",
+        is_baseline=True,
+        unseen_perturbations=True,
+        made_for="perturbations",
     ),
     "scgen": ModelEntry(
         "pb_models.scgen:ScGen",
