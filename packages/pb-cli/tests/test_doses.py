@@ -98,3 +98,37 @@ def test_what_is_not_there_is_a_usage_error(bench, flags: tuple[str, ...], words
     result = bench(*flags)
     assert result.exit_code == 2
     assert words in " ".join(result.stderr.split())
+
+
+def test_a_dose_is_held_out_of_every_context(pb, dosed_file: Path, contexts: tuple[str, ...]):
+    result = pb(
+        *("bench", "--data", dosed_file, "--split", "leave-dose-out", "--hold-out", "1", "--perturbation", "stim"),
+        *("--model", "control,mean-shift", "--no-baselines", "--n-genes", "40", "--out", "run"),
+    )
+    assert result.exit_code == 0, result.output
+    results = read_table(pb.folder / "run/results.csv")
+    units = set(results[["context", "perturbation", "dose"]].itertuples(index=False, name=None))
+    assert units == {(context, "stim", 1.0) for context in contexts}
+    again = pb("eval", *sorted((pb.folder / "run/tasks").glob("*/prediction.h5ad")), "--json")
+    columns = ["context", "model", "metric", "value"]
+    scored = {tuple(row[name] for name in columns) for row in json.loads(again.stdout)}
+    assert {row for row in scored if row[2] == "mse_mean"} == {
+        row for row in results[columns].itertuples(index=False, name=None) if row[2] == "mse_mean"
+    }
+
+
+def test_a_combination_is_predicted_from_its_parts(pb, data_file: Path):
+    cells = ad.read_h5ad(data_file)
+    rng = np.random.default_rng(0)
+    treated = (cells.obs["condition"] == "stim").to_numpy()
+    labels = np.where(treated, rng.choice(["A", "B", "C", "A+B", "B+C"], size=cells.n_obs), "ctrl")
+    cells.obs["condition"] = labels
+    keys = Keys(context="kind", perturbation="condition", control="ctrl", scale="counts", separator="+")
+    write_h5ad(pb.folder / "combined.h5ad", cells, keys)
+    result = pb(
+        "bench", "--data", "combined.h5ad", "--split", "leave-combination-out", "--n-genes", "40", "--out", "run"
+    )
+    assert result.exit_code == 0, result.output
+    results = read_table(pb.folder / "run/results.csv")
+    assert set(results["perturbation"]) == {"A+B", "B+C"}
+    assert {"control", "perturbed-mean", "additive", "ridge-perturbation"} == set(results["model"])

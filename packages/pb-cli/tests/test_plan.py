@@ -75,7 +75,7 @@ def test_baselines_come_by_themselves_and_say_so(data: PerturbationData):
 
 
 def test_models_expand_to_profiles_with_baselines_first():
-    specs = expand_models(["scgen:reference", "scgen", "baselines"], baselines=False, remarks=[])
+    specs = expand_models(["scgen:reference", "scgen", "baselines"], "leave-context-out", baselines=False, remarks=[])
     assert [spec for spec in specs if not spec[2]] == [("scgen", "reference", False), ("scgen", "fixed", False)]
     assert specs[0][2]
 
@@ -150,3 +150,24 @@ def test_settings_are_read_like_toml():
     }
     with pytest.raises(ValueError, match=r"--set scgen\.max_epochs=50"):
         parse_settings(("scgen=5",))
+
+
+@pytest.mark.parametrize(
+    ("split", "inside", "outside"),
+    [
+        ("leave-context-out", {"control", "mean-shift", "scgen"}, {"additive", "perturbed-mean"}),
+        ("leave-combination-out", {"control", "additive", "ridge-perturbation"}, {"mean-shift", "scgen"}),
+        ("leave-dose-out", {"control", "mean-shift", "scvidr-multi"}, {"scgen", "additive"}),
+    ],
+)
+def test_all_models_are_those_made_for_the_split(split: str, inside: set[str], outside: set[str]):
+    named = {name for name, _, _ in expand_models(["all"], split, baselines=True, remarks=[])}
+    assert inside <= named
+    assert not outside & named
+
+
+def test_a_named_model_without_an_answer_is_refused():
+    with pytest.raises(ValueError, match="scgen does not predict perturbations it has not seen, as leave-perturbation"):
+        expand_models(["scgen"], "leave-perturbation-out", baselines=True, remarks=[])
+    with pytest.raises(ValueError, match="scgen does not predict doses it has not seen"):
+        expand_models(["scgen"], "leave-dose-out", baselines=True, remarks=[])

@@ -64,7 +64,7 @@ class Plan:
 
 
 def make_plan(experiment: Experiment, data: "PerturbationData") -> Plan:
-    """Expand an experiment on loaded data: contexts x models x seeds, context by context.
+    """Expand an experiment on loaded data: held-out units x models x seeds, unit by unit.
 
     A deterministic baseline runs once per context, whatever the number of seeds. Where the data have doses, a model of
     one dose is trained once for each held-out dose, a model of all doses once.
@@ -77,15 +77,15 @@ def make_plan(experiment: Experiment, data: "PerturbationData") -> Plan:
     remarks = [f"Preset {experiment.preset}: {PRESETS[experiment.preset].words}."]
     if experiment.n_genes is not None:
         remarks.append(f"Genes: {experiment.n_genes:,}, as asked.")
-    specs = expand_models(experiment.models, baselines=experiment.baselines, remarks=remarks)
+    specs = expand_models(experiment.models, experiment.split, baselines=experiment.baselines, remarks=remarks)
     unused = set(experiment.settings) - {model for model, _, _ in specs}
     if unused:
         msg = f"Settings are given for {', '.join(sorted(unused))}, which is not among the models of this run."
         raise ValueError(msg)
     tasks, claims = [], []
-    for context in expand_contexts(experiment.hold_out, data):
+    for unit in expand_units(experiment.hold_out, experiment.split, data):
         parameters: dict[str, Any] = {
-            "held_out": context,
+            "held_out": unit,
             "seed": experiment.split_seed,
             "validation_fraction": experiment.validation_fraction,
             "target_controls": experiment.target_controls,
@@ -144,19 +144,52 @@ def split_summary(name: str) -> str:
     return get_split(name).summary
 
 
-def expand_models(names: Iterable[str], *, baselines: bool, remarks: list[str]) -> list[tuple[str, str, bool]]:
-    """Expand `all`, `baselines` and `name:profile` to (name, profile, is it a baseline), baselines first."""
-    from pb_models.registry import model_entries, model_names
+def expand_models(
+    names: Iterable[str], split: str, *, baselines: bool, remarks: list[str]
+) -> list[tuple[str, str, bool]]:
+    """Expand `all`, `baselines` and `name:profile` to (name, profile, is it a baseline), baselines first.
 
-    simple = [name for name, entry in model_entries().items() if entry.is_baseline]
-    groups = {"all": model_names(), "baselines": simple}
+    `all` and `baselines` are those made for what the split holds out; a named model that cannot answer is refused.
+    """
+    from pb_models.registry import model_entries
+
+    suited = suited_models(split)
+    simple = [name for name in suited if model_entries()[name].is_baseline]
+    groups = {"all": suited, "baselines": simple}
     asked = [spec for name in names for spec in groups.get(name, [name])]
     missing = [name for name in simple if name not in {spec.partition(":")[0] for spec in asked}]
     if baselines and missing:
         remarks.append(f"Baselines added: {', '.join(missing)} (--no-baselines leaves them out).")
         asked += missing
     specs = dict.fromkeys(_spec(name) for name in asked)
+    for model, _, _ in specs:
+        if reason := cannot_answer(model, split):
+            msg = f"Model {model} {reason}, as {split} asks. Made for it: {', '.join(suited)}."
+            raise ValueError(msg)
     return sorted(specs, key=lambda spec: not spec[2])
+
+
+def suited_models(split: str) -> list[str]:
+    """List the models made for what a split holds out."""
+    from pb_data import get_split
+    from pb_models.registry import model_entries
+
+    kind = "perturbations" if get_split(split).unseen == "perturbation" else "contexts"
+    made = [name for name, entry in model_entries().items() if entry.made_for in (kind, "any")]
+    return [name for name in made if not cannot_answer(name, split)]
+
+
+def cannot_answer(model: str, split: str) -> str:
+    """Say why a model has no answer to what a split holds out, or nothing where it has one."""
+    from pb_data import get_split
+    from pb_models import get_model
+
+    unseen = get_split(split).unseen
+    if unseen == "perturbation" and not get_model(model).unseen_perturbations:
+        return "does not predict perturbations it has not seen"
+    if unseen == "dose" and not get_model(model).multi_dose:
+        return "does not predict doses it has not seen"
+    return ""
 
 
 def _spec(text: str) -> tuple[str, str, bool]:
@@ -172,13 +205,13 @@ def _spec(text: str) -> tuple[str, str, bool]:
     return name, profile, model.is_baseline
 
 
-def expand_contexts(names: Iterable[str], data: "PerturbationData") -> list[str]:
-    """Expand `all`, names and indices to names of contexts."""
-    from pb_data import contexts, resolve_context
+def expand_units(names: Iterable[str], split: str, data: "PerturbationData") -> list[str]:
+    """Expand `all`, names and indices to names of what a split holds out."""
+    from pb_data import resolve_unit, split_units
 
     found: list[str] = []
     for name in names:
-        found += contexts(data) if name == "all" else [resolve_context(data, name)]
+        found += split_units(split, data) if name == "all" else [resolve_unit(split, data, name)]
     return list(dict.fromkeys(found))
 
 
