@@ -139,4 +139,4 @@ def describe(loaded: "PerturbationData") -> dict[str, str]:
         "licence": known.licence,
         "size": size,
         "columns": columns,
-    }
+    } | ({"note": known.note} if known.note else {})
