@@ -26,6 +26,11 @@ def js(logits: Tensor, target: Tensor, *, label_weight: float = 0.5, reduction: 
     label_weight
         The paper's pi_1, w: between 0 and 1.
 
+    Raises
+    ------
+    ValueError
+        As :func:`pb_losses.ce`; or if the label's weight is not above 0 and below 1.
+
     >>> js(torch.tensor([[-200.0, 0.0]]), torch.tensor([0]))
     tensor(2.)
 
@@ -58,7 +63,13 @@ def _js_of_probabilities(labels: Labels, w: float) -> Tensor:
 
 @dataclass(eq=False)
 class JS(Loss):
-    """Module of :func:`js`."""
+    """Module of :func:`js`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`js`.
+    """
 
     label_weight: float = 0.5
     reduction: Reduction = "mean"

@@ -24,6 +24,13 @@ LOG_ZERO = math.log(1e-4)
 def ce(logits: Tensor, target: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     """Cross entropy, -log P_c (for probabilities -sum_k y_k log P_k).
 
+    Raises
+    ------
+    ValueError
+        If logits have fewer than two classes or are not floating point, the batch is empty, targets are neither class
+        indices nor probabilities of these logits (:func:`pb_losses.labels.classification_inputs`), or the reduction is
+        unknown.
+
     >>> ce(torch.tensor([[0.0, 0.0]]), torch.tensor([1]))
     tensor(0.6931)
     """
@@ -40,6 +47,11 @@ def rce(logits: Tensor, target: Tensor, *, log_zero: float = LOG_ZERO, reduction
     ----------
     log_zero
         The paper's A, negative: what log 0 is set to, and the least that log y may be.
+
+    Raises
+    ------
+    ValueError
+        As :func:`ce`; or if ``log_zero`` is not negative and finite.
 
     >>> rce(torch.tensor([[0.0, 0.0]]), torch.tensor([1]), log_zero=-4.0)
     tensor(2.)
@@ -61,6 +73,11 @@ def sce(
         Share of RCE, from 0 (CE) to 1 (RCE).
     log_zero
         See :func:`rce`.
+
+    Raises
+    ------
+    ValueError
+        As :func:`ce`; or if the balance is outside [0, 1] or ``log_zero`` is not negative and finite.
 
     >>> sce(torch.tensor([[0.0, 0.0]]), torch.tensor([1]), balance=1.0)
     tensor(2.)
@@ -88,6 +105,11 @@ def gce(
         The paper's k: below P_c = k the loss is constant, (1 - k^q) / q, and such samples teach nothing. 0
         truncates none.
 
+    Raises
+    ------
+    ValueError
+        As :func:`ce`; or if q or the truncation is outside [0, 1].
+
     >>> gce(torch.tensor([[0.0, 0.0]]), torch.tensor([1]), q=1.0)
     tensor(0.5000)
 
@@ -108,6 +130,11 @@ def nce(logits: Tensor, target: Tensor, *, reduction: Reduction = "mean") -> Ten
     """Normalised cross entropy, log P_c / sum_k log P_k: between 0 and 1, and 1 in sum over all labels.
 
     Robust, and slow to fit alone; usually added to RCE, AGCE or AUL (:func:`pb_losses.apl`).
+
+    Raises
+    ------
+    ValueError
+        As :func:`ce`.
 
     >>> nce(torch.tensor([[0.0, 0.0]]), torch.tensor([1]))
     tensor(0.5000)
@@ -139,7 +166,13 @@ def _nce(labels: Labels) -> Tensor:
 
 @dataclass(eq=False)
 class CE(Loss):
-    """Module of :func:`ce`."""
+    """Module of :func:`ce`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`ce`.
+    """
 
     reduction: Reduction = "mean"
 
@@ -150,7 +183,13 @@ class CE(Loss):
 
 @dataclass(eq=False)
 class RCE(Loss):
-    """Module of :func:`rce`."""
+    """Module of :func:`rce`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`rce`.
+    """
 
     log_zero: float = LOG_ZERO
     reduction: Reduction = "mean"
@@ -162,7 +201,13 @@ class RCE(Loss):
 
 @dataclass(eq=False)
 class SCE(Loss):
-    """Module of :func:`sce`."""
+    """Module of :func:`sce`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`sce`.
+    """
 
     balance: float = 0.5
     log_zero: float = -4.0
@@ -175,7 +220,13 @@ class SCE(Loss):
 
 @dataclass(eq=False)
 class GCE(Loss):
-    """Module of :func:`gce`."""
+    """Module of :func:`gce`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`gce`.
+    """
 
     q: float = 0.7
     truncation: float = 0.0
@@ -188,7 +239,13 @@ class GCE(Loss):
 
 @dataclass(eq=False)
 class NCE(Loss):
-    """Module of :func:`nce`."""
+    """Module of :func:`nce`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`nce`.
+    """
 
     reduction: Reduction = "mean"
 

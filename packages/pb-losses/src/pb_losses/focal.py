@@ -29,6 +29,11 @@ def focal_mae(
     gamma
         Strength of the down-weighting; 0 gives MAE.
 
+    Raises
+    ------
+    ValueError
+        As :func:`pb_losses.mae`; or if beta is not positive or gamma is negative, or either is not finite.
+
     >>> focal_mae(torch.tensor([0.0, 100.0]), torch.tensor([0.0, 0.0]), reduction="none")
     tensor([  0., 100.])
 
@@ -50,6 +55,11 @@ def focal_mse(
         How fast an error leaves the down-weighted zone, per unit of target.
     gamma
         Strength of the down-weighting; 0 gives MSE.
+
+    Raises
+    ------
+    ValueError
+        As :func:`pb_losses.mae`; or if beta is not positive or gamma is negative, or either is not finite.
 
     >>> focal_mse(torch.tensor([0.0, 100.0]), torch.tensor([0.0, 0.0]), reduction="none")
     tensor([    0., 10000.])
@@ -75,7 +85,13 @@ def _focal(prediction: Tensor, target: Tensor, power: int, beta: float, gamma: f
 
 @dataclass(eq=False)
 class FocalMAE(Loss):
-    """Module of :func:`focal_mae`."""
+    """Module of :func:`focal_mae`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`focal_mae`.
+    """
 
     beta: float = 0.2
     gamma: float = 1.0
@@ -88,7 +104,13 @@ class FocalMAE(Loss):
 
 @dataclass(eq=False)
 class FocalMSE(Loss):
-    """Module of :func:`focal_mse`."""
+    """Module of :func:`focal_mse`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`focal_mse`.
+    """
 
     beta: float = 0.2
     gamma: float = 1.0

@@ -19,6 +19,11 @@ __all__ = ["MAE", "MSE", "WMSE", "Huber", "huber", "mae", "mse", "wmse"]
 def mae(prediction: Tensor, target: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     r"""Mean absolute error, mean |e|; its gradient at e = 0 is 0.
 
+    Raises
+    ------
+    ValueError
+        If shapes differ, the batch is empty, predictions are not floating point, or the reduction is unknown.
+
     >>> mae(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 4.0]))
     tensor(1.5000)
     """
@@ -28,6 +33,11 @@ def mae(prediction: Tensor, target: Tensor, *, reduction: Reduction = "mean") ->
 
 def mse(prediction: Tensor, target: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     """Mean squared error, mean e^2 (no factor 1/2).
+
+    Raises
+    ------
+    ValueError
+        As :func:`mae`.
 
     >>> mse(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 4.0]))
     tensor(2.5000)
@@ -46,6 +56,11 @@ def huber(prediction: Tensor, target: Tensor, *, delta: float = 1.0, reduction: 
     ----------
     delta
         Error at which the square turns into a line, in the unit of the target.
+
+    Raises
+    ------
+    ValueError
+        As :func:`mae`; or if delta is not positive and finite.
 
     >>> huber(torch.tensor([0.5, 3.0]), torch.tensor([0.0, 0.0]), reduction="none")
     tensor([0.1250, 2.5000])
@@ -66,6 +81,11 @@ def wmse(prediction: Tensor, target: Tensor, weights: Tensor, *, reduction: Redu
         Non-negative, ``(targets,)`` or the predictions' own shape, e.g. one weight per gene.
     reduction
         "sum" and "none" return w e^2, not divided by the weights.
+
+    Raises
+    ------
+    ValueError
+        As :func:`mae`; or if weights are of neither shape, or (read on the CPU only) negative or NaN.
 
     >>> wmse(torch.tensor([[1.0, 3.0]]), torch.zeros(1, 2), torch.tensor([3.0, 1.0]))
     tensor(3.)
@@ -97,7 +117,13 @@ def _checked_weights(weights: Tensor, prediction: Tensor) -> Tensor:
 
 @dataclass(eq=False)
 class MAE(Loss):
-    """Module of :func:`mae`."""
+    """Module of :func:`mae`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`mae`.
+    """
 
     reduction: Reduction = "mean"
 
@@ -108,7 +134,13 @@ class MAE(Loss):
 
 @dataclass(eq=False)
 class MSE(Loss):
-    """Module of :func:`mse`."""
+    """Module of :func:`mse`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`mse`.
+    """
 
     reduction: Reduction = "mean"
 
@@ -119,7 +151,13 @@ class MSE(Loss):
 
 @dataclass(eq=False)
 class Huber(Loss):
-    """Module of :func:`huber`."""
+    """Module of :func:`huber`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`huber`.
+    """
 
     delta: float = 1.0
     reduction: Reduction = "mean"
@@ -130,7 +168,15 @@ class Huber(Loss):
 
 
 class WMSE(Loss):
-    """Module of :func:`wmse`; the weights are a buffer, so they move with the module and are saved with it."""
+    """Module of :func:`wmse`; the weights are a buffer, so they move with the module and are saved with it.
+
+    Raises
+    ------
+    TypeError
+        If the weights are a list, an array or a number.
+    ValueError
+        When called, as :func:`wmse`.
+    """
 
     weights: Tensor
 

@@ -87,7 +87,8 @@ def get_loss(name: str, **settings: Any) -> nn.Module:
     Raises
     ------
     ValueError
-        If the name or a setting is unknown (the message suggests the nearest), or a required setting is missing.
+        If the name or a setting is unknown (the message suggests the nearest), or a required setting is missing. The
+        values of settings are checked when the loss is called.
     """
     cls = _class(name)
     accepted = inspect.signature(cls).parameters
