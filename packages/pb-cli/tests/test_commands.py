@@ -369,13 +369,6 @@ def test_columns_must_be_named(pb, data_file: Path):
     assert "--perturbation-key, --control, --scale missing" in result.stderr
 
 
-def test_listings(pb):
-    listed = json.loads(pb("ls", "--json").stdout)
-    assert set(listed) == {"datasets", "models", "metrics", "losses", "splits"}
-    assert all(listed.values())
-    assert "similarity-shift" in pb("ls", "models").stdout
-
-
 def test_help_of_every_verb_has_an_example(pb):
     for verb in (
         ("bench",),

@@ -37,6 +37,12 @@ def ldr(
     margin
         m, by which the label should win, in units of the logits.
 
+    Raises
+    ------
+    ValueError
+        As :func:`pb_losses.ce`; or if the temperature is not positive or the margin is negative, or either is not
+        finite.
+
     >>> ldr(torch.tensor([[0.0, 0.0]]), torch.tensor([1]), margin=0.0)
     tensor(0.)
 
@@ -62,6 +68,11 @@ def ldr_softplus(
     ----------
     temperature, margin
         See :func:`ldr`; in units of g.
+
+    Raises
+    ------
+    ValueError
+        As :func:`ldr`.
 
     >>> ldr_softplus(torch.tensor([[-1e4, -1e4]]), torch.tensor([1]), margin=0.0)
     tensor(0.)
@@ -100,6 +111,11 @@ def aldr(
     margin
         See :func:`ldr`.
 
+    Raises
+    ------
+    ValueError
+        As :func:`ldr`; or if alpha is not above 1 and finite.
+
     >>> aldr(torch.tensor([[0.0, 0.0]]), torch.tensor([1]), margin=0.0)
     tensor(0.)
 
@@ -125,6 +141,8 @@ def optimal_temperature(q: Tensor, temperature: float, alpha: float, *, max_step
     ----------
     q
         Margins, ``(batch, ..., classes)``.
+    temperature, alpha
+        Positive and above 1, which :func:`aldr` checks and this does not.
     max_steps
         Bound on the steps; a handful usually suffices. Inside ``torch.compile`` and on accelerators all are taken.
 
@@ -180,7 +198,13 @@ def _log_softplus(x: Tensor) -> Tensor:
 
 @dataclass(eq=False)
 class LDR(Loss):
-    """Module of :func:`ldr`."""
+    """Module of :func:`ldr`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`ldr`.
+    """
 
     temperature: float = 1.0
     margin: float = 0.1
@@ -193,7 +217,13 @@ class LDR(Loss):
 
 @dataclass(eq=False)
 class LDRSoftplus(Loss):
-    """Module of :func:`ldr_softplus`."""
+    """Module of :func:`ldr_softplus`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`ldr_softplus`.
+    """
 
     temperature: float = 1.0
     margin: float = 0.1
@@ -206,7 +236,13 @@ class LDRSoftplus(Loss):
 
 @dataclass(eq=False)
 class ALDR(Loss):
-    """Module of :func:`aldr`."""
+    """Module of :func:`aldr`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`aldr`.
+    """
 
     temperature: float = 1.0
     alpha: float = 2.0
