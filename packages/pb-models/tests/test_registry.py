@@ -13,7 +13,8 @@ from pb_models.registry import MODELS, ModelEntry, create, get_model, model_entr
 def test_an_entry_says_what_the_class_says(name):
     model, entry = get_model(name), MODELS[name]
     assert issubclass(model, Model)
-    said = (f"{model.__module__}:{model.__qualname__}", model.summary, model.is_baseline, tuple(model.profiles))
+    where = f"{model.__module__}:{model.__qualname__}"
+    said = (where, model.summary, model.is_baseline, tuple(model.profiles), model.can_stack)
     assert (name, *said) == (model.name, *entry)
 
 

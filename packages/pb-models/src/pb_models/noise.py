@@ -56,6 +56,15 @@ class MemberNoise:
         self.generators = generators
         self.lengths: list[int] | None = None
 
+    @contextmanager
+    def of_lengths(self, lengths: list[int]) -> Iterator[None]:
+        """Take the rest of each member's rows for padding inside the block."""
+        self.lengths = lengths
+        try:
+            yield
+        finally:
+            self.lengths = None
+
     def normal(self, like: Tensor) -> Tensor:
         """Return standard normal numbers in the shape of a tensor; padding is zero."""
         return self._drawn(like, lambda rows, generator: rows.normal_(generator=generator))

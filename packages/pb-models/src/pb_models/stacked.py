@@ -9,7 +9,7 @@ from several generators; on small networks it also took 1.6 to 2.3 times as long
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import torch
 from torch import nn
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Stack", "stack"]
 
+Network = TypeVar("Network", bound=nn.Module)
 
-class Stack(nn.Module):
+
+class Stack(nn.Module, Generic[Network]):
     """Members of equal shapes as one network; call it with (members, batch, ...) tensors.
 
     `networks` are the members as they were handed in, `body` is the stacked network, of the same class as a member, and
@@ -33,15 +35,15 @@ class Stack(nn.Module):
     front.
     """
 
-    def __init__(self, networks: Sequence[nn.Module], generators: Sequence[torch.Generator]) -> None:
+    def __init__(self, networks: Sequence[Network], generators: Sequence[torch.Generator]) -> None:
         super().__init__()
         self.networks = tuple(networks)
         self.noise = MemberNoise(list(generators))
         self.numbers = list(range(len(networks)))
-        self.body = _stacked(self.networks, "", self.noise)
+        self.body = cast("Network", _stacked(self.networks, "", self.noise))
         self.train(networks[0].training)
 
-    def forward(self, *inputs: Tensor) -> object:
+    def forward(self, *inputs: Tensor) -> Any:
         """Run every member on its own slice of the inputs."""
         return self.body(*inputs)
 
@@ -63,7 +65,7 @@ class Stack(nn.Module):
         self.noise.generators = [self.noise.generators[place] for place in places]
 
 
-def stack(networks: Sequence[nn.Module], generators: Sequence[torch.Generator]) -> Stack:
+def stack(networks: Sequence[Network], generators: Sequence[torch.Generator]) -> Stack[Network]:
     """Stack networks of equal shapes, each with the generator of its dropout and sampling.
 
     Layers known are Linear, BatchNorm1d, Dropout, StandardNormal and activations that work number by number; they may
