@@ -139,7 +139,7 @@ def test_other_batches_are_refused():
     X, y = cells_and_targets()
     schedule = Schedule(max_epochs=1, batch_size=16)
     rows = [torch.arange(40), torch.arange(40), torch.arange(41)]
-    words = r"member 0 and member 2 have 40 and 41 training rows.* 2 full .* last of 8, 2 and 9"
+    words = r"member 0 and member 2 have 40 and 41 .* 2 batches of 16 and one of 8, and 2 batches of 16 and one of 9"
     with pytest.raises(ValueError, match=words):
         train_three(schedule, rows, rows, X, y)
 

@@ -85,10 +85,8 @@ def fit_together(
 
     Examples
     --------
-    >>> from pb_models import create
-    >>> fit_together([create("mean-shift")], [], keys=None, seeds=[0])
-    Traceback (most recent call last):
-    ValueError: mean-shift models cannot be trained together (those that can: scgen, scvidr, scvidr-multi); fit ...
+    >>> [name for name, entry in MODELS.items() if entry.can_stack]
+    ['scgen', 'scvidr', 'scvidr-multi']
     """
     models = list(models)
     _require_equal_models(models)

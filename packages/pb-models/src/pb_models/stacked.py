@@ -3,7 +3,7 @@
 A stacked network takes and returns (members, batch, ...). Linear layers are one batched product, BatchNorm1d sees every
 member's units as channels of its own, noise is drawn member by member, in the shapes and order in which the single
 network draws it. `torch.func.vmap` over stacked weights gives the same numbers but for the noise, which it cannot draw
-from several generators; on small networks it also took 1.6 to 2.3 times as long on the CPU as the layers here.
+from several generators; on small networks it also took about twice as long on the CPU as the layers here.
 """
 
 from __future__ import annotations

@@ -59,7 +59,9 @@ def train_members(
         One optimiser step on rows (members, batch), in the order of `stack.numbers`; returns detached terms (members,),
         the first being the loss per cell.
     optimisers
-        Those that `step` uses, on parameters of the stack; their moments leave with a member.
+        Those that `step` uses, on parameters of the stack; their moments leave with a member. Adam with a tiny `eps`
+        (1e-8) moves a weight that has no gradient but rounding, such as a bias before batch normalisation, wherever
+        rounding points: such weights then differ from those of networks trained alone.
     monitor
         What early stopping watches, lower is better, in the order of `stack.numbers`.
     seeds
@@ -133,9 +135,9 @@ def _require_equal_batches(counts: Sequence[int], schedule: Schedule, names: Seq
     sizes = [_batch_sizes(n, schedule) for n in counts]
     for name, n, size in zip(names, counts, sizes, strict=True):
         if size != sizes[0]:
+            both = [f"{full} batches of {schedule.batch_size} and one of {rest}" for full, rest in (sizes[0], size)]
             msg = (
-                f"{names[0]} and {name} have {counts[0]} and {n} training rows, in batches of "
-                f"{schedule.batch_size} {sizes[0][0]} full ones and a last of {sizes[0][1]}, {size[0]} and {size[1]}; "
+                f"{names[0]} and {name} have {counts[0]} and {n} training rows, which make {both[0]}, and {both[1]}; "
                 "members are trained together on batches of equal sizes: leave incomplete batches out "
                 "(smallest_batch = batch_size), make the numbers of rows equal, or train them one by one"
             )
