@@ -172,6 +172,9 @@ def test_a_member_that_diverges_is_named():
 @pytest.mark.parametrize("training", [True, False])
 def test_every_member_runs_as_it_does_alone(training):
     networks, generators = zip(*map(started, SEEDS), strict=True)
+    for norm in (layer for network in networks for layer in network.modules() if isinstance(layer, nn.BatchNorm1d)):
+        for tensor in (norm.weight.data, norm.bias.data, norm.running_mean, norm.running_var):
+            tensor.uniform_(0.5, 2)
     members = stack([network.train(training) for network in networks], generators)
     x = torch.randn(3, 5, 6, dtype=torch.float64)
     together = members(x)
