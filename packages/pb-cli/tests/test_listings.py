@@ -3,6 +3,7 @@
 import json
 
 from pb_losses import loss_info, loss_names
+from rich.console import Console
 
 
 def test_listings(pb):
@@ -17,7 +18,7 @@ def test_losses_are_listed_with_their_settings(pb, monkeypatch):
     for name in loss_names():
         expected = [(p.name, p.meaning, p.default, list(p.grid)) for p in loss_info(name).parameters]
         assert [(s["name"], s["meaning"], s["default"], s["grid"]) for s in told[name]] == expected
-    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr("pb_cli.console.output", Console(width=100, highlight=False, markup=False))
     table = pb("ls", "losses").stdout
     assert max(map(len, table.splitlines())) == 100
     cells = [line.rsplit("│", 2)[1].strip() for line in table.splitlines() if line.startswith("│")]
