@@ -126,8 +126,8 @@ def test_ranksim_with_equal_labels_ranks_one_sample_of_each(seed, problem):
 
 
 def test_ranksim_draws_representatives_evenly():
-    z = torch.eye(3, dtype=torch.float64)
-    y = torch.tensor([0.0, 0.0, 1.0])
+    z = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.7, 0.6], [0.9, 0.1]], dtype=torch.float64)
+    y = torch.tensor([0.0, 0.0, 1.0, 2.0])  # rows 0 and 1 share a label; only row 0 is out of order
     generator = torch.Generator().manual_seed(0)
-    chosen = [pb_losses.ranksim(z, y, generator=generator, reduction="none") for _ in range(50)]
-    assert all(losses.shape == (3,) for losses in chosen)
+    chosen = [pb_losses.ranksim(z, y, generator=generator, reduction="none")[0] > 1e-3 for _ in range(200)]
+    assert 70 < sum(chosen) < 130  # of 200 fair draws, outside with a probability of 3e-5

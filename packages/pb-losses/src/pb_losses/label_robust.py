@@ -142,7 +142,7 @@ def optimal_temperature(q: Tensor, temperature: float, alpha: float, *, max_step
     q
         Margins, ``(batch, ..., classes)``.
     temperature, alpha
-        Positive and above 1, which :func:`aldr` checks and this does not.
+        lambda_0, positive, and alpha, above 1.
     max_steps
         Bound on the steps; a handful usually suffices. Inside ``torch.compile`` and on accelerators all are taken.
 
@@ -151,11 +151,18 @@ def optimal_temperature(q: Tensor, temperature: float, alpha: float, *, max_step
     Tensor
         lambda, ``(batch, ...)``.
 
+    Raises
+    ------
+    ValueError
+        For a temperature that is not positive, or alpha of 1 or less.
+
     >>> optimal_temperature(torch.zeros(1, 3), temperature=2.0, alpha=2.0)
     tensor([2.])
 
     Source: the zero of the derivative in lambda of the objective of :func:`aldr`.
     """
+    check_positive(temperature=temperature)
+    check_above("alpha", alpha, 1.0)
     log_k = math.log(q.shape[-1])
     stiffness = alpha * log_k / temperature
     low, high = torch.full_like(q[..., 0], temperature * (1 - 1 / alpha)), torch.full_like(q[..., 0], temperature)
