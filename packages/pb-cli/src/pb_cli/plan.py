@@ -41,7 +41,11 @@ class Task:
     @property
     def id(self) -> str:
         """First twelve hex digits of the SHA-256 of the line."""
-        return hashlib.sha256(_canonical(dataclasses.asdict(self)).encode()).hexdigest()[:12]
+        return hashlib.sha256(_canonical(self.to_dict()).encode()).hexdigest()[:12]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields of the line; a dose only where there is one."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "dose" or value is not None}
 
     @property
     def held_out(self) -> str:
@@ -231,7 +235,7 @@ def model_settings(model: str, profile: str, experiment: Experiment) -> dict[str
 
 def to_lines(tasks: Iterable[Task]) -> str:
     """Write tasks as JSON lines, `id` first."""
-    return "".join(_canonical({"id": task.id} | dataclasses.asdict(task)) + "\n" for task in tasks)
+    return "".join(_canonical({"id": task.id} | task.to_dict()) + "\n" for task in tasks)
 
 
 def read_plan(path: Path) -> list[Task]:
