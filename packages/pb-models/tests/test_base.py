@@ -170,6 +170,8 @@ def test_doses(problem):
     assert set(model.predict(control, perturbation="stim").obs["dose"]) == {3.0}
     with pytest.raises(ValueError, match=r"fitted on dose 3.0 of 'stim' and cannot predict dose 10"):
         model.predict(control, perturbation="stim", dose=10)
+    with pytest.raises(ValueError, match=r"obs\['dose'\] has no number for 52 perturbed cells"):
+        ManyDoses().fit(with_doses(problem.train, [1.0, np.nan, 3.0, np.nan]), keys=keys)
     with pytest.raises(ValueError, match="learns one dose at a time"):
         Shifted().fit(two, keys=keys)
     many = ManyDoses().fit(two, keys=keys)

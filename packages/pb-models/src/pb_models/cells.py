@@ -47,8 +47,8 @@ class TrainingData:
         Raises
         ------
         ValueError
-            Missing columns, repeated gene names, NaN or infinite values, no control or no perturbed cells, or a
-            validation mask of the wrong length.
+            Missing columns, repeated gene names, NaN or infinite values, no control or no perturbed cells, perturbed
+            cells without a dose, or a validation mask of the wrong length.
         """
         _require_columns(adata, [keys.context, keys.perturbation, keys.dose, keys.batch])
         _require_unique_genes(adata)
@@ -63,6 +63,10 @@ class TrainingData:
             msg = f"validation is {given}; it has to be a bool mask of {adata.n_obs} cells"
             raise ValueError(msg)
         perturbations = adata.obs[keys.perturbation].to_numpy().astype(np.str_)
+        doses = None if keys.dose is None else adata.obs[keys.dose].to_numpy().astype(np.float64)
+        if doses is not None and (missing := int(np.isnan(doses[~control]).sum())):
+            msg = f"obs[{keys.dose!r}] has no number for {missing} perturbed cells; fill it in or drop those cells"
+            raise ValueError(msg)
         return cls(
             X=expression(adata),
             genes=[str(gene) for gene in adata.var_names],
@@ -70,7 +74,7 @@ class TrainingData:
             perturbations=perturbations,
             control=control,
             validation=validation,
-            doses=None if keys.dose is None else adata.obs[keys.dose].to_numpy().astype(np.float64),
+            doses=doses,
             batches=None if keys.batch is None else adata.obs[keys.batch].to_numpy().astype(np.str_),
             parts={str(label): keys.parts(str(label)) for label in np.unique(perturbations[~control])},
         )

@@ -147,7 +147,7 @@ class PerturbationBaseline(Baseline):
         """Return sum_p w_p s_p(c, d), (genes,)."""
         left = self._condition_weights(weights, dose)
         shift = np.zeros(len(self.genes))
-        if f"rows/{context}" in self._arrays:
+        if context is not None and f"rows/{context}" in self._arrays:
             own = self._arrays[f"rows/{context}"]
             shift += left[own] @ self._arrays[f"shifts/{context}"]
             left[own] = 0
