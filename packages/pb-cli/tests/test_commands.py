@@ -334,6 +334,14 @@ def test_columns_must_be_named(pb, data_file: Path):
     assert "--perturbation-key, --control, --scale missing" in result.stderr
 
 
+def test_a_wrong_name_in_the_table_of_keys_is_a_usage_error(pb, data_file: Path):
+    keys = 'context = "kind", perturbation = "condition", control = "ctrl", scale = "counts", dos = "dose"'
+    (pb.folder / "e.toml").write_text(f"data = {str(data_file)!r}\nkeys = {{ {keys} }}\n")
+    result = pb("bench", "e.toml", "--dry-run")
+    assert result.exit_code == 2
+    assert "did you mean 'dose'" in result.stderr
+
+
 def test_listings(pb):
     listed = json.loads(pb("ls", "--json").stdout)
     assert set(listed) == {"datasets", "models", "metrics", "losses", "splits"}

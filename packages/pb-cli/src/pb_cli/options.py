@@ -62,7 +62,7 @@ def open_data(
     required = {"context", "perturbation", "control", "scale"} - set(keys)
     if required:
         keys = _written_keys(Path(data), required) | keys
-    return load_h5ad(Path(data), Keys(**keys))
+    return load_h5ad(Path(data), Keys.from_dict(keys))
 
 
 def _written_keys(path: Path, required: set[str]) -> dict[str, Any]:

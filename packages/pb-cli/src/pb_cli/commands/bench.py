@@ -92,7 +92,7 @@ def overrides(flags: dict[str, Any]) -> dict[str, Any]:
     if flags["models"]:
         values["models"] = split_names(flags["models"])
     if flags["hold_out"]:
-        values["hold_out"] = hold_outs(flags["hold_out"])
+        values["hold_out"] = flags["hold_out"]
     if flags["perturbations"]:
         values["perturbations"] = flags["perturbations"]
     if flags["doses"]:
@@ -108,13 +108,6 @@ def overrides(flags: dict[str, Any]) -> dict[str, Any]:
     options = parse_options(flags["options"])
     groups = {"keys": keys, "settings": settings, "dataset_options": options}
     return values | {name: group for name, group in groups.items() if group}
-
-
-def hold_outs(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Take names as typed, since a context's name may hold a comma; only lists of indices are split."""
-    return tuple(
-        part for value in values for part in (split_names((value,)) if value.replace(",", "").isdigit() else [value])
-    )
 
 
 def whole_number(text: str) -> int:
@@ -154,7 +147,7 @@ def announce(plan: Plan, folder: RunFolder) -> None:
     done = sum(map(folder.is_done, plan.tasks))
     there = f", {done} of them finished before" if done else ""
     messages.print(f"{count(len(plan.tasks), 'task')}{there}; run folder: {folder.path}", soft_wrap=True)
-    messages.print(f"This split supports: {plan.claim}", soft_wrap=True)
+    messages.print(f"Split {plan.tasks[0].split}: {plan.claim}", soft_wrap=True)
     for remark in plan.remarks:
         messages.print(remark, soft_wrap=True)
 
