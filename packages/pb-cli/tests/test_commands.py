@@ -1,5 +1,6 @@
 """The verbs, as a user types them, on a small real file."""
 
+import errno
 import json
 import os
 import shutil
@@ -160,6 +161,17 @@ def test_keys_beside_a_registered_data_set_are_refused(pb):
 def test_a_device_that_is_not_there_is_refused_before_anything_runs(pb, bench):
     assert bench("--hold-out", "beta", "--device", "gpu").exit_code == 2
     assert not (pb.folder / "run" / "plan.jsonl").exists()
+
+
+def test_a_folder_that_takes_nothing_any_more_is_one_sentence(pb, bench, monkeypatch: pytest.MonkeyPatch):
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(RunFolder, "write_traceback", full)
+    result = bench("--hold-out", "beta", "--device", "cpu", "--set", "scgen.learning_rate=1e30")
+    assert result.exit_code == 1
+    assert "Error: run: No space left on device. What is finished is kept" in result.stderr
+    assert isinstance(result.exception, SystemExit)
 
 
 def test_json_is_data_and_messages_go_elsewhere(bench):

@@ -13,7 +13,7 @@ from pb_cli.console import messages, print_json
 from pb_cli.display import Display, clock
 from pb_cli.execute import Options, WorkerLostError, execute
 from pb_cli.experiment import PRESETS, Experiment, read_experiment
-from pb_cli.names import split_names, usage_errors
+from pb_cli.names import DataProblem, split_names, usage_errors
 from pb_cli.options import data_options, keys_from_flags, open_data, parse_options, parse_settings
 from pb_cli.plan import Plan, make_plan
 from pb_cli.store import RunFolder
@@ -78,8 +78,12 @@ def bench(experiment: Path | None, **flags: Any) -> None:
             folder.open(plan.tasks, run_record(asked, plan))
         announce(plan, folder)
         options = Options(flags["jobs"], flags["device"], not flags["no_save_models"])
-        problem = run_missing(plan, folder, options, quiet=flags["quiet"])
-        finish(plan, folder, as_json=flags["as_json"], seconds=time.monotonic() - started)
+        try:
+            problem = run_missing(plan, folder, options, quiet=flags["quiet"])
+            finish(plan, folder, as_json=flags["as_json"], seconds=time.monotonic() - started)
+        except OSError as error:  # those of a task are recorded; here the folder takes not even the record
+            msg = f"{folder.path}: {error.strerror or error}. What is finished is kept; mend that, repeat the command."
+            raise DataProblem(msg) from error
     if problem:
         messages.print(problem, style="red", soft_wrap=True)
         raise SystemExit(1)
