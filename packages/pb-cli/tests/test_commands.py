@@ -1,5 +1,6 @@
 """The verbs, as a user types them, on a small real file."""
 
+import errno
 import json
 import os
 import shutil
@@ -162,6 +163,17 @@ def test_a_device_that_is_not_there_is_refused_before_anything_runs(pb, bench):
     assert not (pb.folder / "run" / "plan.jsonl").exists()
 
 
+def test_a_folder_that_takes_nothing_any_more_is_one_sentence(pb, bench, monkeypatch: pytest.MonkeyPatch):
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(RunFolder, "write_traceback", full)
+    result = bench("--hold-out", "beta", "--device", "cpu", "--set", "scgen.learning_rate=1e30")
+    assert result.exit_code == 1
+    assert "Error: run: No space left on device. What is finished is kept" in result.stderr
+    assert isinstance(result.exception, SystemExit)
+
+
 def test_json_is_data_and_messages_go_elsewhere(bench):
     result = bench("--hold-out", "0", "--json", "--quiet")
     board = json.loads(result.stdout)
@@ -290,6 +302,12 @@ def another_process(*arguments: object, folder: Path | None = None) -> tuple[int
     return done.returncode, done.stderr
 
 
+def test_eval_refuses_another_kind_of_table_before_it_scores(run: Path, pb):
+    result = pb("eval", *(run / "tasks").glob("*/prediction.h5ad"), "--out", "scores.txt")
+    assert result.exit_code == 2
+    assert ".csv or .parquet" in result.stderr
+
+
 def test_eval_of_something_else_is_one_sentence(pb):
     (pb.folder / "letter.h5ad").write_text("Dear reader")
     for name in ("letter.h5ad", "absent.h5ad"):
@@ -317,6 +335,33 @@ def test_validate_says_all_at_once(pb, data_file: Path):
     bad = pb("data", "validate", "bad.h5ad", *FLAGS, "--json")
     assert bad.exit_code == 1
     assert len(json.loads(bad.stdout)) >= 2
+
+
+def test_validate_notes_what_is_no_problem(pb, data_file: Path):
+    adata = ad.read_h5ad(data_file)
+    adata[adata.obs["kind"] == "beta"].copy().write_h5ad(pb.folder / "one.h5ad")
+    result = pb("data", "validate", "one.h5ad", *FLAGS)
+    assert result.exit_code == 0
+    assert "note: 'beta' is the only context" in result.stderr
+
+
+def test_info_downloads_nothing(pb):
+    result = pb("data", "info", "sciplex3", "--json")
+    assert result.exit_code == 0, result.output
+    facts = json.loads(result.stdout)
+    assert facts["file"] == "downloaded once"
+    assert "cells" not in facts
+
+
+def test_info_lists_many_perturbations_downwards(pb, data_file: Path):
+    adata = ad.read_h5ad(data_file)
+    drugs = np.array([f"drug{i}" for i in range(12)])[np.arange(adata.n_obs) % 12]
+    adata.obs["condition"] = np.where(adata.obs["condition"] == "ctrl", "ctrl", drugs)
+    adata.obs["dose"] = np.where(adata.obs["condition"] == "ctrl", 0.0, 0.5)
+    adata.write_h5ad(pb.folder / "drugs.h5ad")
+    result = pb("data", "info", "--data", "drugs.h5ad", *FLAGS, "--dose-key", "dose")
+    assert "doses 0, 0.5" in result.stdout
+    assert len([line for line in result.stdout.splitlines() if "│ drug" in line]) == 12
 
 
 def test_a_prepared_file_needs_no_flags(pb, data_file: Path):
@@ -367,6 +412,16 @@ def test_columns_must_be_named(pb, data_file: Path):
     result = pb("bench", "--data", data_file, "--context-key", "kind")
     assert result.exit_code == 2
     assert "--perturbation-key, --control, --scale missing" in result.stderr
+    (pb.folder / "letter.h5ad").write_text("Dear reader")
+    assert "cannot be read as .h5ad" in pb("bench", "--data", "letter.h5ad", "--context-key", "kind").stderr
+
+
+def test_a_wrong_name_in_the_table_of_keys_is_a_usage_error(pb, data_file: Path):
+    keys = 'context = "kind", perturbation = "condition", control = "ctrl", scale = "counts", dos = "dose"'
+    (pb.folder / "e.toml").write_text(f"data = {str(data_file)!r}\nkeys = {{ {keys} }}\n")
+    result = pb("bench", "e.toml", "--dry-run")
+    assert result.exit_code == 2
+    assert "did you mean 'dose'" in result.stderr
 
 
 def test_help_of_every_verb_has_an_example(pb):

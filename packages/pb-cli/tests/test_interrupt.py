@@ -35,6 +35,16 @@ def test_an_interrupted_run_goes_on_where_it_stopped(data_file: Path, tmp_path: 
     assert training(run) == []
 
 
+def test_an_interrupt_before_anything_runs_has_the_same_exit_code(pb, monkeypatch: pytest.MonkeyPatch):
+    def interrupted(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pb_cli.commands.data.open_data", interrupted)
+    result = pb("data", "info")
+    assert result.exit_code == 130
+    assert result.stderr.strip() == "Interrupted."
+
+
 def test_a_killed_run_leaves_no_process_behind(data_file: Path, tmp_path: Path, processes):
     run = tmp_path / "run"
     command = [sys.executable, "-m", "pb_cli", "bench", "--data", str(data_file), *FLAGS, *MODELS]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pb_cli.experiment import Experiment, read_experiment
 from pb_cli.options import open_data, parse_settings
-from pb_cli.plan import Task, expand_models, make_plan, read_plan, to_lines
+from pb_cli.plan import Task, expand_models, expand_units, make_plan, read_plan, to_lines
 from pb_data import PerturbationData
 from pb_models import create
 
@@ -44,6 +44,12 @@ def test_the_id_depends_on_every_field():
 
 def test_the_id_does_not_depend_on_the_order_of_keys():
     assert some_task(settings={"a": 1, "b": 2}).id == some_task(settings={"b": 2, "a": 1}).id
+
+
+def test_a_task_without_a_dose_says_nothing_of_doses():
+    task = some_task(dose=None)
+    assert "dose" not in to_lines([task])
+    assert task.id == "024a7bf6b7d1"  # folders begun before tasks had doses are taken up
 
 
 def test_a_plan_survives_its_file(tmp_path: Path):
@@ -106,6 +112,10 @@ def test_repeated_values_count_once(data: PerturbationData):
         ({"split": "leave-contxt-out"}, "leave-context-out"),
         ({"settings": {"scgen": {"max_epoch": 3}}, "models": ("scgen",)}, "max_epochs"),
         ({"settings": {"scgen": {}}, "models": ("control",)}, "not among the models"),
+        ({"settings": {"scgne": {}}, "models": ("scgen",)}, "Did you mean scgen"),
+        ({"models": ("baseline",)}, "Did you mean baselines"),
+        ({"hold_out": ("alpha,bet",)}, "beta"),
+        ({"hold_out": (",",)}, "','"),
     ],
 )
 def test_misspelt_names_are_answered_with_near_ones(data: PerturbationData, changes: dict, words: str):
@@ -121,6 +131,31 @@ def test_an_experiment_file_is_read_and_overridden(tmp_path: Path):
     assert asked.settings == {"scgen": {"max_epochs": 2}}
 
 
+def test_tables_are_merged_name_by_name_and_hyphens_are_taken(tmp_path: Path):
+    path = tmp_path / "e.toml"
+    path.write_text(
+        "hold-out = [0, 'beta']\n[settings.scgen]\nmax-epochs = 2\nn_latent = 5\n[settings.scvidr]\nn_latent = 7\n"
+    )
+    asked = read_experiment(path, {"settings": {"scgen": {"max_epochs": 3}, "mtae": {"dropout": 0.0}}})
+    assert asked.settings == {
+        "scgen": {"max_epochs": 3, "n_latent": 5},
+        "scvidr": {"n_latent": 7},
+        "mtae": {"dropout": 0.0},
+    }
+    assert asked.hold_out == ("0", "beta")
+
+
+def test_held_out_units_may_be_listed_with_commas(data: PerturbationData, contexts: tuple[str, ...]):
+    asked = Experiment(models=("control",), hold_out=("beta,alpha", "1,2"), baselines=False)
+    assert [task.held_out for task in make_plan(asked, data).tasks] == ["beta", "alpha", sorted(contexts)[2]]
+
+
+def test_a_name_with_a_comma_is_one_name(data: PerturbationData):
+    renamed = data.adata.obs["kind"].cat.rename_categories({"alpha": "T cells, CD4"})
+    data.adata.obs["kind"] = renamed
+    assert expand_units(("T cells, CD4",), "leave-context-out", data) == ["T cells, CD4"]
+
+
 def test_a_data_path_in_a_file_is_relative_to_the_file(tmp_path: Path):
     path = tmp_path / "e.toml"
     path.write_text('data = "cells.h5ad"\n')
@@ -134,6 +169,10 @@ def test_a_data_path_in_a_file_is_relative_to_the_file(tmp_path: Path):
         ("preset = 'quik'", "quick"),
         ("seeds = []", "seeds is empty"),
         ("a b", "not valid TOML"),
+        ("data = 3", "data is 3; write a text"),
+        ("seeds = ['1']", "write a whole number"),
+        ("settings.scgen = 3", "table of tables"),
+        ("keys = 3", "keys is 3"),
     ],
 )
 def test_a_wrong_experiment_file_is_refused(tmp_path: Path, text: str, words: str):

@@ -99,6 +99,7 @@ def test_a_context_of_controls_only_is_noted_but_no_problem(make_cells: Callable
     assert validate(cells, keys) == []
     assert notes(cells, keys) == [
         "no perturbed cells in context 'B': it can be predicted but not held out or scored",
+        "'A' is the only context with control and perturbed cells; holding it out needs another",
     ]
 
 

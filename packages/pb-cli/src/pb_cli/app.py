@@ -16,7 +16,7 @@ __all__ = ["app", "main"]
 @click.group(
     cls=SuggestingGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="First time: pb bench --preset quick",
+    epilog="First time: pb bench --preset quick --model scgen",
 )
 @click.version_option(version("pb-cli"), prog_name="pb", message="%(prog)s %(version)s")
 def app() -> None:

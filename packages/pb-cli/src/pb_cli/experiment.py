@@ -1,10 +1,11 @@
 """What a user asks for: one experiment, from flags or from a TOML file."""
 
 import dataclasses
-import difflib
 import tomllib
 from pathlib import Path
 from typing import Any
+
+from pb_cli.names import suggest
 
 __all__ = ["PRESETS", "Experiment", "Preset", "read_experiment"]
 
@@ -63,7 +64,7 @@ class Experiment:
     def __post_init__(self) -> None:
         """Refuse an unknown preset, and a grid without models, contexts or seeds."""
         if self.preset not in PRESETS:
-            msg = f"No preset {self.preset!r}. {_near(self.preset, list(PRESETS))}"
+            msg = f"No preset {self.preset!r}. {suggest(self.preset, PRESETS)}"
             raise ValueError(msg)
         for name in sorted(_PLURAL):
             if not getattr(self, name) and name not in _MAY_BE_EMPTY:
@@ -80,31 +81,31 @@ class Experiment:
             kind, value = _KINDS.get(field.name, type(field.default)), getattr(self, field.name)
             values = value if isinstance(value, tuple) else (value,)
             if field.name not in _TABLES and not all(v is field.default or _is(v, kind) for v in values):
-                msg = f"{field.name.replace('_', '-')} is {value!r}; it has to be of kind {kind.__name__}."
+                msg = f"{field.name.replace('_', '-')} is {value!r}; write {_WORDS[kind]}."
                 raise ValueError(msg)
 
 
 def read_experiment(path: Path | None, overrides: dict[str, Any]) -> Experiment:
     """Read a TOML file, if one is given, and let the flags that were typed override it.
 
-    Keys are the fields of `Experiment` (`hold-out = "all"`, `seeds = [1, 2]`, a table `[settings.scgen]`).
+    Keys are the fields of `Experiment` (`hold-out = "all"`, `seeds = [1, 2]`, a table `[settings.scgen]`). Tables are
+    merged name by name.
     """
     known = {field.name: field for field in dataclasses.fields(Experiment)}
     values: dict[str, Any] = {}
     for key, value in (_parse(path) if path else {}).items():
         name = key.replace("-", "_")
         if name not in known:
-            msg = f"{path}: no experiment has a key {key!r}. {_near(key, [k.replace('_', '-') for k in known])}"
+            msg = f"{path}: no experiment has a key {key!r}. {suggest(key, [k.replace('_', '-') for k in known])}"
             raise ValueError(msg)
         values[name] = value
-    values |= overrides
-    if values.get("data") and path and "data" not in overrides:
+    if isinstance(values.get("data"), str) and path:
         values["data"] = str(path.parent / values["data"])
+    tables = {name: _merged(name, values.get(name, {}), overrides.get(name, {})) for name in _TABLES}
+    values |= overrides | tables
     complete: dict[str, Any] = {name: _as_tuple(v) if name in _PLURAL else v for name, v in values.items()}
-    for name in _TABLES & set(complete):
-        if not isinstance(complete[name], dict):
-            msg = f"{name.replace('_', '-')} is {complete[name]!r}; it has to be a table of names and values."
-            raise ValueError(msg)  # noqa: TRY004 (what a user typed, not what a program passed)
+    if "hold_out" in complete:  # an index may be written as a number
+        complete["hold_out"] = tuple(str(unit) if _is(unit, int) else unit for unit in complete["hold_out"])
     experiment = Experiment(**complete)
     experiment.check_types()
     return experiment
@@ -113,6 +114,7 @@ def read_experiment(path: Path | None, overrides: dict[str, Any]) -> Experiment:
 _PLURAL = {"perturbations", "doses", "models", "hold_out", "seeds"}
 _MAY_BE_EMPTY = {"perturbations", "doses"}
 _TABLES = {"keys", "dataset_options", "settings"}
+_WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
 _KINDS: dict[str, type] = {
     "dataset": str,
     "data": str,
@@ -123,6 +125,22 @@ _KINDS: dict[str, type] = {
     "hold_out": str,
     "seeds": int,
 }
+
+
+def _merged(name: str, table: Any, typed: dict[str, Any]) -> dict[str, Any]:
+    """Put what was typed over a file's table, setting by setting; a hyphen in a name is an underscore."""
+    wanted = "a table of names and values" if name != "settings" else "a table of tables, such as [settings.scgen]"
+    if not isinstance(table, dict) or (name == "settings" and not all(isinstance(t, dict) for t in table.values())):
+        msg = f"{name.replace('_', '-')} is {table!r}; it has to be {wanted}."
+        raise ValueError(msg)
+    if name == "settings":
+        return {model: _underscored(table.get(model, {})) | typed.get(model, {}) for model in table | typed}
+    return _underscored(table) | typed
+
+
+def _underscored(table: dict[str, Any]) -> dict[str, Any]:
+    """Write names as Python does."""
+    return {name.replace("-", "_"): value for name, value in table.items()}
 
 
 def _is(value: Any, kind: type) -> bool:
@@ -144,9 +162,3 @@ def _parse(path: Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         msg = f"{path} is not valid TOML: {error}."
         raise ValueError(msg) from error
-
-
-def _near(name: str, choices: list[str]) -> str:
-    """Suggest the nearest choices, then list them all."""
-    near = difflib.get_close_matches(name, choices, n=2)
-    return (f"Did you mean {' or '.join(near)}? " if near else "") + f"There is: {', '.join(sorted(choices))}."

@@ -1,12 +1,13 @@
-"""Names people type: near-name suggestions for verbs, and errors turned into exit codes."""
+"""Names people type: near-name suggestions, and errors turned into exit codes."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import click
 
-__all__ = ["DataProblem", "SuggestingGroup", "split_names", "usage_errors"]
+__all__ = ["DataProblem", "SuggestingGroup", "split_names", "suggest", "usage_errors"]
 
 
 class DataProblem(click.ClickException):
@@ -24,11 +25,24 @@ class SuggestingGroup(click.Group):
         """Find the verb, or fail naming the nearest verbs."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
-            near = difflib.get_close_matches(name, self.commands, n=3)
-            hint = f" Did you mean {' or '.join(near)}?" if near else ""
-            msg = f"No such command {name!r}.{hint} There is: {', '.join(sorted(self.commands))}."
+            msg = f"No such command {name!r}. {suggest(name, self.commands)}"
             ctx.fail(msg)
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb; Ctrl-C ends it with exit code 130 wherever it comes."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            raise SystemExit(130) from None
+
+
+def suggest(name: str, choices: Iterable[str]) -> str:
+    """Suggest the nearest choices, then list them all."""
+    listed = sorted(choices)
+    near = difflib.get_close_matches(name, listed, n=2)
+    return (f"Did you mean {' or '.join(near)}? " if near else "") + f"There is: {', '.join(listed)}."
 
 
 def split_names(values: tuple[str, ...]) -> tuple[str, ...]:

@@ -62,16 +62,19 @@ def open_data(
     required = {"context", "perturbation", "control", "scale"} - set(keys)
     if required:
         keys = _written_keys(Path(data), required) | keys
-    return load_h5ad(Path(data), Keys(**keys))
+    return load_h5ad(Path(data), Keys.from_dict(keys))
 
 
 def _written_keys(path: Path, required: set[str]) -> dict[str, Any]:
     """Take what `pb data prepare` wrote into a file; where there is nothing, name the flags that are missing."""
-    from pb_data import load_h5ad
+    from pb_data import DataFileError
+    from pb_data.datasets.files import existing, read_cells
+    from pb_data.datasets.own import written_keys
 
+    cells = read_cells(existing(path))
     try:
-        return load_h5ad(path, checked=False).keys.to_dict()
-    except ValueError as error:
+        return written_keys(cells, path).to_dict()
+    except DataFileError as error:
         flags = ", ".join(f"--{flag.replace('_', '-')}" for flag in KEY_FLAGS if flag.removesuffix("_key") in required)
         msg = f"{path} needs its columns named: {flags} missing."
         raise ValueError(msg) from error

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pb_cli.experiment import PRESETS, Experiment
+from pb_cli.names import split_names, suggest
 
 if TYPE_CHECKING:
     from pb_data import PerturbationData, Split
@@ -41,7 +42,11 @@ class Task:
     @property
     def id(self) -> str:
         """First twelve hex digits of the SHA-256 of the line."""
-        return hashlib.sha256(_canonical(dataclasses.asdict(self)).encode()).hexdigest()[:12]
+        return hashlib.sha256(_canonical(self.to_dict()).encode()).hexdigest()[:12]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields of the line; a dose only where there is one."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "dose" or value is not None}
 
     @property
     def held_out(self) -> str:
@@ -78,10 +83,11 @@ def make_plan(experiment: Experiment, data: "PerturbationData") -> Plan:
     if experiment.n_genes is not None:
         remarks.append(f"Genes: {experiment.n_genes:,}, as asked.")
     specs = expand_models(experiment.models, experiment.split, baselines=experiment.baselines, remarks=remarks)
-    unused = set(experiment.settings) - {model for model, _, _ in specs}
-    if unused:
-        msg = f"Settings are given for {', '.join(sorted(unused))}, which is not among the models of this run."
-        raise ValueError(msg)
+    models = {model for model, _, _ in specs}
+    for model in experiment.settings:
+        if model not in models:
+            msg = f"Settings are given for {model}, which is not among the models of this run. {suggest(model, models)}"
+            raise ValueError(msg)
     tasks, claims = [], []
     for unit in expand_units(experiment.hold_out, experiment.split, data):
         parameters: dict[str, Any] = {
@@ -156,6 +162,11 @@ def expand_models(
     suited = suited_models(split)
     simple = [name for name in suited if model_entries()[name].is_baseline]
     groups = {"all": suited, "baselines": simple}
+    known = [*groups, *model_entries()]
+    for name in names:
+        if name.partition(":")[0] not in known:
+            msg = f"There is no model {name!r}. {suggest(name, known)}"
+            raise ValueError(msg)
     asked = [spec for name in names for spec in groups.get(name, [name])]
     missing = [name for name in simple if name not in {spec.partition(":")[0] for spec in asked}]
     if baselines and missing:
@@ -206,13 +217,26 @@ def _spec(text: str) -> tuple[str, str, bool]:
 
 
 def expand_units(names: Iterable[str], split: str, data: "PerturbationData") -> list[str]:
-    """Expand `all`, names and indices to names of what a split holds out."""
-    from pb_data import resolve_unit, split_units
+    """Expand `all`, names, indices and lists of them with commas to names of what a split holds out."""
+    from pb_data import split_units
 
     found: list[str] = []
     for name in names:
-        found += split_units(split, data) if name == "all" else [resolve_unit(split, data, name)]
+        found += split_units(split, data) if name == "all" else _units_named(name, split, data)
     return list(dict.fromkeys(found))
+
+
+def _units_named(text: str, split: str, data: "PerturbationData") -> list[str]:
+    """Resolve one name, which may hold commas, or a list of names."""
+    from pb_data import resolve_unit
+
+    try:
+        return [resolve_unit(split, data, text)]
+    except ValueError:
+        parts = split_names((text,))
+        if "," not in text or not parts:
+            raise
+    return [resolve_unit(split, data, part) for part in parts]
 
 
 def model_settings(model: str, profile: str, experiment: Experiment) -> dict[str, Any]:
@@ -231,7 +255,7 @@ def model_settings(model: str, profile: str, experiment: Experiment) -> dict[str
 
 def to_lines(tasks: Iterable[Task]) -> str:
     """Write tasks as JSON lines, `id` first."""
-    return "".join(_canonical({"id": task.id} | dataclasses.asdict(task)) + "\n" for task in tasks)
+    return "".join(_canonical({"id": task.id} | task.to_dict()) + "\n" for task in tasks)
 
 
 def read_plan(path: Path) -> list[Task]:

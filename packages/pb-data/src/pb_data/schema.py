@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pb_data.expression_checks import expression_problems
+from pb_data.keys import label_array
 from pb_data.obs_checks import column_problems, group_problems, lonely_contexts, structure_problems, value_problems
 from pb_data.problems import Problem, SchemaError, some
 
@@ -75,6 +76,10 @@ def notes(adata: AnnData, keys: Keys) -> list[str]:
     found = []
     if lonely := lonely_contexts(adata.obs, keys, perturbed=True):
         found.append(f"no perturbed cells in context {some(lonely)}: it can be predicted but not held out or scored")
+    if len(both := sorted(set(label_array(adata.obs, keys.context)) - set(lonely))) == 1:
+        found.append(
+            f"{str(both[0])!r} is the only context with control and perturbed cells; holding it out needs another"
+        )
     if empty := int((adata.X.sum(axis=1) == 0).sum()):
         found.append(f"{empty} of {adata.n_obs} cells have no expression at all; filter_cells(min_counts=1) drops them")
     return found

@@ -13,7 +13,7 @@ from pb_cli.console import messages, print_json
 from pb_cli.display import Display, clock
 from pb_cli.execute import Options, WorkerLostError, execute
 from pb_cli.experiment import PRESETS, Experiment, read_experiment
-from pb_cli.names import split_names, usage_errors
+from pb_cli.names import DataProblem, split_names, usage_errors
 from pb_cli.options import data_options, keys_from_flags, open_data, parse_options, parse_settings
 from pb_cli.plan import Plan, make_plan
 from pb_cli.store import RunFolder
@@ -78,8 +78,12 @@ def bench(experiment: Path | None, **flags: Any) -> None:
             folder.open(plan.tasks, run_record(asked, plan))
         announce(plan, folder)
         options = Options(flags["jobs"], flags["device"], not flags["no_save_models"])
-        problem = run_missing(plan, folder, options, quiet=flags["quiet"])
-        finish(plan, folder, as_json=flags["as_json"], seconds=time.monotonic() - started)
+        try:
+            problem = run_missing(plan, folder, options, quiet=flags["quiet"])
+            finish(plan, folder, as_json=flags["as_json"], seconds=time.monotonic() - started)
+        except OSError as error:  # those of a task are recorded; here the folder takes not even the record
+            msg = f"{folder.path}: {error.strerror or error}. What is finished is kept; mend that, repeat the command."
+            raise DataProblem(msg) from error
     if problem:
         messages.print(problem, style="red", soft_wrap=True)
         raise SystemExit(1)
@@ -92,7 +96,7 @@ def overrides(flags: dict[str, Any]) -> dict[str, Any]:
     if flags["models"]:
         values["models"] = split_names(flags["models"])
     if flags["hold_out"]:
-        values["hold_out"] = hold_outs(flags["hold_out"])
+        values["hold_out"] = flags["hold_out"]
     if flags["perturbations"]:
         values["perturbations"] = flags["perturbations"]
     if flags["doses"]:
@@ -108,13 +112,6 @@ def overrides(flags: dict[str, Any]) -> dict[str, Any]:
     options = parse_options(flags["options"])
     groups = {"keys": keys, "settings": settings, "dataset_options": options}
     return values | {name: group for name, group in groups.items() if group}
-
-
-def hold_outs(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Take names as typed, since a context's name may hold a comma; only lists of indices are split."""
-    return tuple(
-        part for value in values for part in (split_names((value,)) if value.replace(",", "").isdigit() else [value])
-    )
 
 
 def whole_number(text: str) -> int:
@@ -154,7 +151,7 @@ def announce(plan: Plan, folder: RunFolder) -> None:
     done = sum(map(folder.is_done, plan.tasks))
     there = f", {done} of them finished before" if done else ""
     messages.print(f"{count(len(plan.tasks), 'task')}{there}; run folder: {folder.path}", soft_wrap=True)
-    messages.print(f"This split supports: {plan.claim}", soft_wrap=True)
+    messages.print(f"Split {plan.tasks[0].split}: {plan.claim}", soft_wrap=True)
     for remark in plan.remarks:
         messages.print(remark, soft_wrap=True)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.text import Text
 
+from pb_cli.commands.ls import where_from
 from pb_cli.commands.simulate import simulate
 from pb_cli.console import messages, output, print_json, print_table
 from pb_cli.names import DataProblem, SuggestingGroup, usage_errors
@@ -13,7 +14,7 @@ from pb_cli.options import data_options, keys_from_flags, open_data, parse_optio
 
 if TYPE_CHECKING:
     import pandas as pd
-    from pb_data import PerturbationData
+    from pb_data import DatasetCard, Keys, PerturbationData
 
 __all__ = ["data"]
 
@@ -34,25 +35,22 @@ data.add_command(simulate)
 def info(name: str | None, path: Path | None, *, as_json: bool, **flags: Any) -> None:
     """Say what a data set is, and count its cells by context and perturbation.
 
+    Nothing is downloaded: of a data set that is not embedded, cells are counted where --data names its file.
+
     \b
     Examples:
       pb data info pbmc
       pb data info --data my.h5ad --context-key cell_type --perturbation-key condition \\
                    --control ctrl --scale counts
     """
+    from pb_data import card
+
     with usage_errors():
+        if name is not None and path is None and not card(name).embedded:
+            show(describe_unread(card(name)), as_json=as_json)
+            return
         loaded = open_data(name, str(path) if path else None, keys_from_flags(flags), parse_options(flags["options"]))
-    counts = count_cells(loaded)
-    facts = describe(loaded)
-    if as_json:
-        print_json(facts | {"cells": {str(k): v for k, v in counts.to_dict(orient="index").items()}})
-        return
-    for field, value in facts.items():
-        output.print(Text(field, style="bold"), value, soft_wrap=True)
-    rows = [
-        (str(context), *(f"{n:,}" for n in row)) for context, row in zip(counts.index, counts.to_numpy(), strict=True)
-    ]
-    print_table("cells", (loaded.keys.context, *map(str, counts.columns)), rows)
+    show(describe(loaded), count_cells(loaded), as_json=as_json)
 
 
 @data.command(short_help="Check your own .h5ad and say what to mend.")
@@ -67,7 +65,7 @@ def validate(path: Path, *, as_json: bool, **flags: Any) -> None:
       pb data validate my.h5ad --context-key cell_type --perturbation-key condition \\
                        --control ctrl --scale counts
     """
-    from pb_data.schema import SchemaError
+    from pb_data.schema import SchemaError, notes
 
     try:
         with usage_errors():
@@ -79,6 +77,8 @@ def validate(path: Path, *, as_json: bool, **flags: Any) -> None:
     else:
         problems = []
         messages.print(f"{path}: {loaded.adata.n_obs:,} cells x {loaded.adata.n_vars:,} genes, no problem found.")
+        for note in notes(loaded.adata, loaded.keys):
+            messages.print(f"note: {note}", soft_wrap=True)
     if as_json:
         print_json([problem._asdict() for problem in problems])
     else:
@@ -127,20 +127,47 @@ def count_cells(loaded: "PerturbationData") -> "pd.DataFrame":
     return counts[sorted(counts.columns, key=lambda label: (label != keys.control, label))]
 
 
+def show(facts: dict[str, str], counts: "pd.DataFrame | None" = None, *, as_json: bool) -> None:
+    """Print what is known of data and their numbers of cells, the longer side downwards."""
+    if as_json:
+        cells = {} if counts is None else {str(k): v for k, v in counts.to_dict(orient="index").items()}
+        print_json(facts | ({"cells": cells} if cells else {}))
+        return
+    for field, value in facts.items():
+        output.print(Text(field, style="bold"), value, soft_wrap=True)
+    if counts is not None:
+        table = counts.T if counts.shape[1] > max(counts.shape[0], 8) else counts
+        rows = [(str(label), *(f"{n:,}" for n in row)) for label, *row in table.itertuples()]
+        print_table("cells", (str(table.index.name), *map(str, table.columns)), rows)
+
+
+def describe_unread(known: "DatasetCard") -> dict[str, str]:
+    """Collect what the card says of a data set whose file was not given."""
+    facts = {"file": where_from(known), "origin": known.origin, "columns": columns_of(known.keys)}
+    return known_facts(known) | facts
+
+
 def describe(loaded: "PerturbationData") -> dict[str, str]:
     """Collect what the registry knows of a data set, or what a file declares."""
     from pb_data import card
 
+    registered = loaded.source["dataset"]
+    facts = {"file": str(loaded.source["path"])} if registered == "file" else known_facts(card(registered))
     size = f"{loaded.adata.n_obs:,} cells x {loaded.adata.n_vars:,} genes, X holds {loaded.keys.scale}"
-    columns = ", ".join(f"{name} = {value}" for name, value in loaded.keys.to_dict().items() if value is not None)
-    if loaded.source["dataset"] == "file":
-        return {"file": str(loaded.source["path"]), "size": size, "columns": columns}
-    known = card(loaded.source["dataset"])
-    return {
-        "name": known.name,
-        "what": known.title,
-        "citation": known.citation,
-        "licence": known.licence,
-        "size": size,
-        "columns": columns,
-    } | ({"note": known.note} if known.note else {})
+    facts |= {"size": size, "columns": columns_of(loaded.keys)}
+    if loaded.keys.dose is not None:
+        facts["doses"] = ", ".join(
+            f"{dose:g}" for dose in sorted(set(loaded.adata.obs[loaded.keys.dose].astype(float)))
+        )
+    return facts
+
+
+def known_facts(known: "DatasetCard") -> dict[str, str]:
+    """Name a registered data set and its terms."""
+    facts = {"name": known.name, "what": known.title, "citation": known.citation, "licence": known.licence}
+    return facts | ({"note": known.note} if known.note else {})
+
+
+def columns_of(keys: "Keys") -> str:
+    """Say which obs column has which meaning."""
+    return ", ".join(f"{name} = {value}" for name, value in keys.to_dict().items() if value is not None)

@@ -36,6 +36,9 @@ def evaluate(predictions: tuple[Path, ...], data: Path | None, out: Path | None,
 
     from pb_cli.rescore import rescore
 
+    if out is not None and out.suffix not in {".csv", ".parquet"}:
+        msg = f"--out {out}: result tables are .csv or .parquet files."
+        raise click.UsageError(msg)
     tables = []
     for path in predictions:
         try:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
-__all__ = ["load_h5ad", "write_h5ad"]
+__all__ = ["load_h5ad", "write_h5ad", "written_keys"]
 
 SLOT = "pb_keys"  # where in uns the keys are kept, as JSON text
 
