@@ -42,6 +42,7 @@ __all__ = ["bench"]
 @click.option("--controls", help="Input and reference controls: shared or disjoint.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/DATASET-PRESET]")
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="Processes.")
+@click.option("--ensemble", is_flag=True, help="Train the seeds of a model in one pass, where it can.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ... or auto.")
 @click.option("--no-save-models", is_flag=True, help="Do not keep the fitted models.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
@@ -77,7 +78,7 @@ def bench(experiment: Path | None, **flags: Any) -> None:
             stack.enter_context(folder.locked())
             folder.open(plan.tasks, run_record(asked, plan))
         announce(plan, folder)
-        options = Options(flags["jobs"], flags["device"], not flags["no_save_models"])
+        options = Options(flags["jobs"], flags["device"], not flags["no_save_models"], flags["ensemble"])
         try:
             problem = run_missing(plan, folder, options, quiet=flags["quiet"])
             finish(plan, folder, as_json=flags["as_json"], seconds=time.monotonic() - started)
