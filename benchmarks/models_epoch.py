@@ -1,0 +1,318 @@
+"""Time the training epochs of every model against their bare matrix products and optimiser steps, phase by phase.
+
+    OMP_NUM_THREADS=1 python benchmarks/models_epoch.py [--out FILE.md] [MODEL[:PROFILE] ...]
+
+An epoch is what lies between two calls of the progress callback of `fit`, on a sparse matrix: drawing and densifying
+batches, forward, loss, backward, optimiser, checks for divergence, the monitor on validation cells (10 % of all) and
+the copy of the best weights. A first fit notes the shapes of every matrix product and optimiser step as torch runs
+them. A second one is timed; after each epoch the products noted for it are done again, written into memory that is
+already there, and its optimiser steps on weights of the same shapes, fused. Epochs and products thus alternate; each
+phase's first epoch is left out. Times are CPU seconds of the process (wall-clock with more than one thread), and the
+least of each side are compared, since other processes can only lengthen them.
+
+The products are those of all passes of the training steps, forward and backward. For the critics of scPreGAN that
+includes the power iterations of spectral normalisation and, in version "wgan-div", the second derivative of the
+gradient penalty, which the published algorithm asks for. The monitor's products are not counted, nor is anything that
+is done by element: normalisation, activations, dropout, losses. Exits with 1 where a ratio exceeds the goal.
+
+With `--device cuda` nothing is timed. There it is checked that the number of times an epoch waits for the device does
+not grow with its number of batches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from anndata import AnnData
+from pb_data.keys import Keys
+from pb_models.registry import create
+from scipy import sparse
+from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.utils._python_dispatch import TorchDispatchMode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pb_models.base import TrainingStep
+    from torch import Tensor
+
+GOAL = 2.0
+VALIDATION = 0.1
+MODELS = (
+    *("scgen", "scvidr", "scvidr-multi"),
+    *("scpregan:fixed", "scpregan:reference", "scpregan:wgan-div", "scpregan:wgan-div-reference"),
+    *("scbutterfly:fixed", "scbutterfly:reference"),
+    *("mtae", "mtae-adv", "mtae-adv-gauss", "mtae-ot", "mtae-and-ot", "mtvae", "mtvae-ot", "mtvae-and-ot"),
+)
+LEFT_AND_RIGHT = {  # where the factors stand among the arguments
+    torch.ops.aten.mm.default: slice(0, 2),
+    torch.ops.aten.mv.default: slice(0, 2),
+    torch.ops.aten.addmm.default: slice(1, 3),
+    torch.ops.aten.bmm.default: slice(0, 2),
+}
+
+Shape = tuple[tuple[int, ...], tuple[int, ...]]  # size and stride
+
+
+def now() -> float:
+    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
+
+
+class Bare(NamedTuple):
+    """Seconds of an epoch's bare products and of its optimiser steps."""
+
+    products: float
+    optimisers: float
+
+
+class Product(NamedTuple):
+    """The shapes of a matrix product's factors."""
+
+    left: Shape
+    right: Shape
+
+
+class Recorder(TorchDispatchMode):
+    """Notes, epoch by epoch, the matrix products that lead to an optimiser step, and the steps, in their order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epochs: list[list[Product | torch.optim.Optimizer]] = []
+        self._steps: list[Product | torch.optim.Optimizer] = []
+        self._pending: list[Product] = []
+        self._twins: dict[tuple[int, ...], tuple[torch.optim.Optimizer, ...]] = {}
+
+    def __enter__(self) -> Self:
+        self._hook = register_optimizer_step_post_hook(self._note_step)
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._hook.remove()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation, and note it where it is a matrix product."""
+        if func in LEFT_AND_RIGHT:
+            self._pending.append(Product(*((tuple(x.shape), x.stride()) for x in args[LEFT_AND_RIGHT[func]])))
+        return func(*args, **(kwargs or {}))
+
+    def end_epoch(self, _: TrainingStep) -> None:
+        """Take up what was noted; products that no optimiser step followed are the monitor's, and are dropped."""
+        self.epochs.append(self._steps)
+        self._steps, self._pending = [], []
+
+    def _note_step(self, optimiser: torch.optim.Optimizer, *_: Any) -> None:
+        self._steps += [*self._pending, self._twin(optimiser)]
+        self._pending = []
+
+    def _twin(self, optimiser: torch.optim.Optimizer) -> torch.optim.Optimizer:
+        """Return an optimiser of its own for copies of the weights that have a gradient."""
+        stepped = [[w for w in group["params"] if w.grad is not None] for group in optimiser.param_groups]
+        key = (id(optimiser), *(id(weight) for weights in stepped for weight in weights))
+        if key not in self._twins:
+            self._twins[key] = (_copied(optimiser, stepped), optimiser)  # kept, so that its id stays its own
+        return self._twins[key][0]
+
+
+def _copied(optimiser: torch.optim.Optimizer, stepped: list[list[Tensor]]) -> torch.optim.Optimizer:
+    groups = []
+    for group, weights in zip(optimiser.param_groups, stepped, strict=True):
+        copies = [torch.empty_like(weight).normal_().requires_grad_() for weight in weights]
+        for copy in copies:
+            copy.grad = torch.randn_like(copy)
+        options = {name: group[name] for name in ("lr", "betas", "eps", "weight_decay") if name in group}
+        groups.append({"params": copies, **options})
+    return type(optimiser)(groups, fused=True)
+
+
+class Stopwatch:
+    """Times each epoch, then what was noted for it, done bare."""
+
+    def __init__(self, epochs: list[list[Product | torch.optim.Optimizer]]) -> None:
+        self.times: list[tuple[float, Bare]] = []
+        self._epochs = epochs
+        self._operands: dict[tuple[str, Shape], Tensor] = {}
+        self._start = now()
+
+    def end_epoch(self, _: TrainingStep) -> None:
+        """Take an epoch's time and that of its bare products."""
+        whole = now() - self._start
+        with torch.no_grad():
+            actions = [self._action(each) for each in self._epochs[len(self.times)]]
+        self.times.append((whole, _run(actions)))
+        self._start = now()
+
+    def _action(self, what: Product | torch.optim.Optimizer) -> tuple[bool, Callable[[], object]]:
+        """Return whether it is a product, and what does it."""
+        if not isinstance(what, Product):
+            return False, what.step
+        left, right = self._operand("left", what.left), self._operand("right", what.right)
+        product = left @ right
+        out = self._operand("out", (tuple(product.shape), product.stride()))
+        return True, lambda: torch.matmul(left, right, out=out)
+
+    def _operand(self, role: str, shape: Shape) -> Tensor:
+        if (role, shape) not in self._operands:
+            n = 1 + sum((size - 1) * stride for size, stride in zip(*shape, strict=True))
+            self._operands[role, shape] = torch.randn(n).as_strided(*shape)
+        return self._operands[role, shape]
+
+
+def _run(actions: list[tuple[bool, Callable[[], object]]]) -> Bare:
+    seconds = {True: 0.0, False: 0.0}
+    with torch.no_grad():
+        for is_product, action in actions:
+            start = now()
+            action()
+            seconds[is_product] += now() - start
+    return Bare(seconds[True], seconds[False])
+
+
+class Row(NamedTuple):
+    """A line of the table: a phase of a model and its least seconds an epoch."""
+
+    model: str
+    phase: str
+    epoch: float
+    bare: Bare
+
+    @property
+    def ratio(self) -> float:
+        """How many times as long as its bare products and steps the epoch takes."""
+        return self.epoch / sum(self.bare)
+
+    def __str__(self) -> str:
+        milliseconds = " | ".join(f"{1000 * seconds:.0f}" for seconds in (self.epoch, *self.bare))
+        return f"| {self.model} | {self.phase} | {milliseconds} | {self.ratio:.2f} |"
+
+
+def synthetic(n_cells: int, n_genes: int, *, dosed: bool) -> tuple[AnnData, Keys]:
+    """Make cells of three contexts, half of them perturbed, 8 % of whose values are not zero."""
+    X = sparse.random_array((n_cells, n_genes), density=0.08, format="csr", dtype=np.float32, rng=0)
+    numbers = np.arange(n_cells)
+    condition = np.where(numbers % 2, "stim", "ctrl")
+    obs = pd.DataFrame({"cell_type": np.array(["A", "B", "C"])[numbers % 3], "condition": condition})
+    obs["dose"] = np.where(numbers % 2, 1.0 + numbers // 2 % 2, 0.0)
+    obs.index = [f"cell{i}" for i in numbers]
+    dose = "dose" if dosed else None
+    return AnnData(X, obs=obs), Keys("cell_type", "condition", "ctrl", scale="log1p", dose=dose)
+
+
+def settings_of(model: str, n_epochs: int, n_batches: int, batch_size: int | None) -> dict[str, Any]:
+    """Return the settings that give every phase some epochs; all others are the profile's."""
+    found: dict[str, Any] = {"max_epochs": n_epochs}
+    if batch_size is not None:
+        found["batch_size"] = batch_size
+    if model.startswith("scpregan"):
+        found["steps_per_epoch"] = n_batches
+    if model.startswith("scbutterfly"):
+        found["pretrain_epochs"] = n_epochs
+    if model.startswith("mtae-adv"):
+        found |= {"discriminator_share": 1.0, "joint_share": 1.0}
+    return found
+
+
+def phases(record: dict[str, Any]) -> dict[str, int]:
+    """Return the epochs of each phase of a fit, in their order."""
+    inner = next(iter(record["perturbations"].values())) if "perturbations" in record else record
+    found = inner.get("phases", {"all": {"epochs": record["epochs"]}})
+    return {name: history["epochs"] for name, history in found.items()}
+
+
+def measure(model: str, options: argparse.Namespace) -> list[Row]:
+    """Fit a model twice, noting and timing, and return the least times of each phase."""
+    adata, keys = synthetic(options.cells, options.genes, dosed=model.startswith("scvidr-multi"))
+    validation = np.random.default_rng(0).random(options.cells) < VALIDATION
+    settings = settings_of(model, options.epochs, options.cells // 128, options.batch_size)
+
+    def fit(progress: Callable[[TrainingStep], None]) -> dict[str, Any]:
+        chosen = create(model, **settings)
+        return chosen.fit(adata, keys=keys, validation=validation, device="cpu", progress=progress).fit_record
+
+    with Recorder() as recorder:
+        record = fit(recorder.end_epoch)
+    watch = Stopwatch(recorder.epochs)
+    fit(watch.end_epoch)
+    rows, first = [], 0
+    for phase, n_epochs in phases(record).items():
+        times = watch.times[first + 1 : first + n_epochs]
+        bare = min((each for _, each in times), key=sum)
+        rows.append(Row(model, phase, min(whole for whole, _ in times), bare))
+        first += n_epochs
+    return rows
+
+
+def waits(model: str, options: argparse.Namespace, n_cells: int) -> list[int]:
+    """Return how often each epoch of a model waits for the GPU."""
+    adata, keys = synthetic(n_cells, options.genes, dosed=model.startswith("scvidr-multi"))
+    settings = settings_of(model, options.epochs, n_cells // 128, options.batch_size)
+    counts = [0]
+
+    def end_epoch(_: TrainingStep) -> None:
+        counts.append(len(caught))
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        create(model, **settings).fit(adata, keys=keys, device=options.device, progress=end_epoch)
+        torch.cuda.set_sync_debug_mode("default")
+    return np.diff(counts)[1:].tolist()
+
+
+def check_waits(options: argparse.Namespace) -> bool:
+    """Print the most waits of an epoch on few and on four times as many cells; return whether they are the same."""
+    good = True
+    print("| model | waits in an epoch | in one of four times the batches |\n|---|---|---|")
+    for model in options.models:
+        few, many = (max(waits(model, options, factor * options.cells)) for factor in (1, 4))
+        print(f"| {model} | {few} | {many} |", flush=True)
+        good &= few == many
+    return good
+
+
+def compare(options: argparse.Namespace) -> bool:
+    """Print the table of ratios; return whether all reach the goal."""
+    rows: list[Row] = []
+    head = "| model | phase | epoch ms | products ms | optimisers ms | ratio |\n|---|---|---|---|---|---|"
+    print(head)
+    for model in options.models:
+        for row in measure(model, options):
+            rows.append(row)
+            print(row, flush=True)
+    title = (
+        f"torch {torch.__version__}, {torch.get_num_threads()} thread, {options.cells} cells of {options.genes} genes, "
+        f"the least of {options.epochs - 1} epochs; goal: at most {options.goal}.\n\n"
+    )
+    print(f"\n{title.strip()}\nlargest ratio {max(row.ratio for row in rows):.2f}")
+    if options.out is not None:
+        options.out.write_text(title + "\n".join([head, *map(str, rows)]) + "\n")
+    return all(row.ratio <= options.goal for row in rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", metavar="MODEL[:PROFILE]", help="(default: every trained model)")
+    parser.add_argument("--threads", type=int, default=1, help="(default: 1)")
+    parser.add_argument("--cells", type=int, default=384, help="(default: 384)")
+    parser.add_argument("--genes", type=int, default=2000, help="(default: 2000)")
+    parser.add_argument("--epochs", type=int, default=6, help="of each phase, the first not counted (default: 6)")
+    parser.add_argument("--batch-size", type=int, help="(default: each model's own)")
+    parser.add_argument("--goal", type=float, default=GOAL, help=f"(default: {GOAL})")
+    parser.add_argument("--device", default="cpu", help="cuda: count waits for the device instead (default: cpu)")
+    parser.add_argument("--out", type=Path, help="write the table there, too")
+    options = parser.parse_args()
+    options.models = options.models or MODELS
+    torch.set_num_threads(options.threads)
+    raise SystemExit(not (compare if options.device == "cpu" else check_waits)(options))
+
+
+if __name__ == "__main__":
+    main()
