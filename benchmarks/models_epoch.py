@@ -16,26 +16,19 @@ gradient penalty, which the published algorithm asks for. Nothing is counted tha
 activations, dropout, losses. Lines "all" are the sum of an epoch of each phase. Exits with 1 where one of them exceeds
 the goal, or the line of a model of one phase; single phases may exceed it, such as that of a discriminator by itself,
 which works on stored codes and has next to no products.
-
-With `--device cuda` nothing is timed. There it is checked that the number of times an epoch waits for the device does
-not grow with its number of batches.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
-import pandas as pd
 import torch
-from anndata import AnnData
-from pb_data.keys import Keys
+from fits import MODELS, phases, settings_of, synthetic
 from pb_models.registry import create
-from scipy import sparse
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -47,12 +40,6 @@ if TYPE_CHECKING:
 
 GOAL = 2.0
 VALIDATION = 0.1
-MODELS = (
-    *("scgen", "scvidr", "scvidr-multi"),
-    *("scpregan:fixed", "scpregan:reference", "scpregan:wgan-div", "scpregan:wgan-div-reference"),
-    *("scbutterfly:fixed", "scbutterfly:reference"),
-    *("mtae", "mtae-adv", "mtae-adv-gauss", "mtae-ot", "mtae-and-ot", "mtvae", "mtvae-ot", "mtvae-and-ot"),
-)
 LEFT_AND_RIGHT = {  # where the factors stand among the arguments
     torch.ops.aten.mm.default: slice(0, 2),
     torch.ops.aten.mv.default: slice(0, 2),
@@ -219,39 +206,6 @@ class Row(NamedTuple):
         return f"| {self.model} | {self.phase} | {milliseconds} | {self.ratio:.2f} |"
 
 
-def synthetic(n_cells: int, n_genes: int, *, dosed: bool) -> tuple[AnnData, Keys]:
-    """Make cells of three contexts, half of them perturbed, 8 % of whose values are not zero."""
-    X = sparse.random_array((n_cells, n_genes), density=0.08, format="csr", dtype=np.float32, rng=0)
-    numbers = np.arange(n_cells)
-    condition = np.where(numbers % 2, "stim", "ctrl")
-    obs = pd.DataFrame({"cell_type": np.array(["A", "B", "C"])[numbers % 3], "condition": condition})
-    obs["dose"] = np.where(numbers % 2, 1.0 + numbers // 2 % 2, 0.0)
-    obs.index = [f"cell{i}" for i in numbers]
-    dose = "dose" if dosed else None
-    return AnnData(X, obs=obs), Keys("cell_type", "condition", "ctrl", scale="log1p", dose=dose)
-
-
-def settings_of(model: str, n_epochs: int, n_batches: int, batch_size: int | None) -> dict[str, Any]:
-    """Return the settings that give every phase some epochs; all others are the profile's."""
-    found: dict[str, Any] = {"max_epochs": n_epochs}
-    if batch_size is not None:
-        found["batch_size"] = batch_size
-    if model.startswith("scpregan"):
-        found["steps_per_epoch"] = n_batches
-    if model.startswith("scbutterfly"):
-        found["pretrain_epochs"] = n_epochs
-    if model.startswith("mtae-adv"):
-        found |= {"discriminator_share": 1.0, "joint_share": 1.0}
-    return found
-
-
-def phases(record: dict[str, Any]) -> dict[str, int]:
-    """Return the epochs of each phase of a fit, in their order."""
-    inner = next(iter(record["perturbations"].values())) if "perturbations" in record else record
-    found = inner.get("phases", {"all": record})
-    return {name: history["epochs"] for name, history in found.items()}
-
-
 def measure(model: str, options: argparse.Namespace) -> list[Row]:
     """Fit a model twice, noting and timing, and return the least times of each phase."""
     adata, keys = synthetic(options.cells, options.genes, dosed=model.startswith("scvidr-multi"))
@@ -276,34 +230,6 @@ def measure(model: str, options: argparse.Namespace) -> list[Row]:
         bare = Bare(*(sum(side) for side in zip(*(row.bare for row in rows), strict=True)))
         rows.append(Row(model, "all", sum(row.epoch for row in rows), bare))
     return rows
-
-
-def waits(model: str, options: argparse.Namespace, n_cells: int) -> list[int]:
-    """Return how often each epoch of a model waits for the GPU."""
-    adata, keys = synthetic(n_cells, options.genes, dosed=model.startswith("scvidr-multi"))
-    settings = settings_of(model, options.epochs, n_cells // 256, options.batch_size)
-    counts = [0]
-
-    def end_epoch(_: TrainingStep) -> None:
-        counts.append(len(caught))
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        torch.cuda.set_sync_debug_mode("warn")
-        create(model, **settings).fit(adata, keys=keys, device=options.device, progress=end_epoch)
-        torch.cuda.set_sync_debug_mode("default")
-    return np.diff(counts)[1:].tolist()
-
-
-def check_waits(options: argparse.Namespace) -> bool:
-    """Print the most waits of an epoch on few and on four times as many cells; return whether they are the same."""
-    good = True
-    print("| model | waits in an epoch | in one of four times the batches |\n|---|---|---|")
-    for model in options.models:
-        few, many = (max(waits(model, options, factor * options.cells)) for factor in (1, 4))
-        print(f"| {model} | {few} | {many} |", flush=True)
-        good &= few == many
-    return good
 
 
 def compare(options: argparse.Namespace) -> bool:
@@ -335,12 +261,11 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5, help="of each phase, the first not counted (default: 5)")
     parser.add_argument("--batch-size", type=int, help="(default: each model's own)")
     parser.add_argument("--goal", type=float, default=GOAL, help=f"(default: {GOAL})")
-    parser.add_argument("--device", default="cpu", help="cuda: count waits for the device instead (default: cpu)")
     parser.add_argument("--out", type=Path, help="write the table there, too")
     options = parser.parse_args()
     options.models = options.models or MODELS
     torch.set_num_threads(options.threads)
-    raise SystemExit(not (compare if options.device == "cpu" else check_waits)(options))
+    raise SystemExit(not compare(options))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """No training step looks at a value that is still on the device.
 
 The device is torch's "meta", whose tensors have shapes and no values: whatever would wait for a GPU (item, bool, float,
-cpu, numpy, tolist, a mask as an index) raises there. Copies to the device are not seen; `benchmarks/models_epoch.py
---device cuda` counts those.
+cpu, numpy, tolist, a mask as an index) raises there. Copies to the device are not seen; `benchmarks/device_waits.py`
+counts them on a GPU.
 """
 
 from contextlib import nullcontext
