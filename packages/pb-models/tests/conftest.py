@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -64,3 +66,26 @@ def problem(keys: Keys) -> Problem:
 @pytest.fixture
 def cells():
     return make_cells
+
+
+@pytest.fixture
+def predicted_elsewhere(problem: Problem, tmp_path):
+    """Return what saves models here and loads them in another process; their predictions for "stim", in order."""
+
+    def predict(*models):
+        for i, model in enumerate(models):
+            model.save(tmp_path / f"{i}")
+        problem.control.write_h5ad(tmp_path / "control.h5ad")
+        code = (
+            "import sys, anndata, numpy, pathlib, torch, pb_models\n"
+            f"torch.set_num_threads({torch.get_num_threads()})\n"
+            "folder = pathlib.Path(sys.argv[1])\n"
+            "control = anndata.read_h5ad(folder / 'control.h5ad')\n"
+            f"for i in range({len(models)}):\n"
+            "    model = pb_models.load_model(folder / f'{i}')\n"
+            "    numpy.save(folder / f'{i}.npy', model.predict(control, perturbation='stim').X)\n"
+        )
+        subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+        return [np.load(tmp_path / f"{i}.npy") for i in range(len(models))]
+
+    return predict

@@ -1,6 +1,4 @@
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -519,25 +517,11 @@ def test_the_same_seed_gives_the_same_weights(problem, spec):
     assert not np.array_equal(first._state()[name], other._state()[name])
 
 
-def test_a_second_process_predicts_the_same(problem, tmp_path):
+def test_a_second_process_predicts_the_same(problem, predicted_elsewhere, tmp_path):
     models = [fitted(problem, spec) for spec in PROFILES]
-    for model in models:
-        model.save(tmp_path / model.profile)
-    problem.control.write_h5ad(tmp_path / "control.h5ad")
-    code = (
-        "import sys, anndata, numpy, pathlib, torch, pb_models\n"
-        f"torch.set_num_threads({torch.get_num_threads()})\n"
-        "folder = pathlib.Path(sys.argv[1])\n"
-        "control = anndata.read_h5ad(folder / 'control.h5ad')\n"
-        "for name in ('fixed', 'reference'):\n"
-        "    model = pb_models.load_model(folder / name)\n"
-        "    numpy.save(folder / f'{name}.npy', model.predict(control, perturbation='stim').X)\n"
-    )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
-    for model in models:
-        expected = model.predict(problem.control, perturbation="stim").X
-        np.testing.assert_array_equal(np.load(tmp_path / f"{model.profile}.npy"), expected)
-        loaded = load_model(tmp_path / model.profile)
+    for i, (model, found) in enumerate(zip(models, predicted_elsewhere(*models), strict=True)):
+        np.testing.assert_array_equal(found, model.predict(problem.control, perturbation="stim").X)
+        loaded = load_model(tmp_path / f"{i}")
         described = [(each.profile, each.settings, each.fit_record, each.n_parameters) for each in (loaded, model)]
         assert described[0] == described[1]
 

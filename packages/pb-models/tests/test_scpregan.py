@@ -1,5 +1,3 @@
-import subprocess
-import sys
 import warnings
 from itertools import islice
 
@@ -433,21 +431,10 @@ def test_a_saved_model_predicts_the_same(problem, spec, tmp_path):
     assert loaded.n_parameters == model.n_parameters == count(model.network)
 
 
-def test_a_second_process_predicts_the_same(problem, tmp_path):
+def test_a_second_process_predicts_the_same(problem, predicted_elsewhere):
     model = fitted(problem)
-    model.save(tmp_path / "model")
-    problem.control.write_h5ad(tmp_path / "control.h5ad")
-    code = (
-        "import sys, anndata, numpy, pathlib, torch, pb_models\n"
-        f"torch.set_num_threads({torch.get_num_threads()})\n"
-        "folder = pathlib.Path(sys.argv[1])\n"
-        "model = pb_models.load_model(folder / 'model')\n"
-        "control = anndata.read_h5ad(folder / 'control.h5ad')\n"
-        "numpy.save(folder / 'X.npy', model.predict(control, perturbation='stim').X)\n"
-    )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
-    expected = model.predict(problem.control, perturbation="stim").X
-    np.testing.assert_array_equal(np.load(tmp_path / "X.npy"), expected)
+    [found] = predicted_elsewhere(model)
+    np.testing.assert_array_equal(found, model.predict(problem.control, perturbation="stim").X)
 
 
 @pytest.mark.parametrize("spec", PROFILES)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pb_models.blocks import hidden_block
+from pb_models.blocks import Dropout, hidden_block
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,10 +50,10 @@ def butterfly_block(sizes: Sequence[int], *, dropout: float, noise: float = 0.0)
     widths = list(pairwise(sizes))
     rates = [dropout] * (len(widths) - 1) + [0.0]
     layers = [
-        hidden_block(n_in, n_out, dropout=rate, bn_eps=1e-5, bn_momentum=0.1)
+        hidden_block(n_in, n_out, dropout=rate, bn_eps=1e-5, bn_momentum=0.1, drop=Dropout)
         for (n_in, n_out), rate in zip(widths, rates, strict=True)
     ]
-    return _with_xavier_weights(nn.Sequential(nn.Dropout(noise), *layers))
+    return _with_xavier_weights(nn.Sequential(Dropout(noise), *layers))
 
 
 class Translation(NamedTuple):

@@ -100,7 +100,8 @@ class ButterflyTraining:
         """Do a step of the discriminators down L_D, then one of everything else down `joint_terms`' loss."""
         x = {side: self.cells.take(self.training[side][rows]) for side in SIDES}
         separate = self.settings.passes == "separate"
-        shown = self.network.codes(x, sampled=True)
+        with torch.set_grad_enabled(not separate):  # one's own pass needs no graph
+            shown = self.network.codes(x, sampled=True)
         told_apart = discrimination(self.network, shown.detached(), self._labels(len(rows)))
         descend(self.discriminator_optimiser, told_apart)
         shown = self.network.codes(x, sampled=True) if separate else shown

@@ -160,5 +160,8 @@ def batch_pairs(control: Tensor, perturbed: Tensor, size: int, order: torch.Gene
     """
     n = min(len(control), len(perturbed)) // size
     while True:
-        sides = [rows[torch.randperm(len(rows), generator=order).to(rows.device)] for rows in (control, perturbed)]
+        sides = [
+            rows[torch.randperm(len(rows), generator=order).to(rows.device, non_blocking=True)]
+            for rows in (control, perturbed)
+        ]
         yield from torch.stack([side[: n * size].view(n, size) for side in sides], dim=1)

@@ -82,10 +82,10 @@ class ScVidr(LatentModel):
     Profile `fixed`, the default, mends the rest:
 
     - centroids are exact means, so that the shift has no sampling noise;
-    - early stopping watches the training objective on the validation cells handed in, not a sum dominated by a KL term
-      that the objective hardly weighs, and that bottoms out after a few epochs;
+    - the monitor, by which the epoch to keep is chosen, is the training objective on the validation cells handed in,
+      not a sum dominated by a KL term that the objective hardly weighs, and that bottoms out after a few epochs;
     - the best epoch's weights are restored, not the last one's;
-    - training lasts 3,600 steps on batches of 32, as scGen's does, so that both have the same network;
+    - training lasts 2,800 steps on batches of 32, as scGen's does, so that both have the same network;
     - a context that has perturbed training cells gets its own shift.
 
     Examples

@@ -150,7 +150,7 @@ class Contest:
         assert network.discriminator is not None
         self.network, self.opponent, self.settings = network, opponent, settings
         self.shown = _Shown(cells, training)
-        labels = soft_labels(self.shown.condition.cpu(), torch.rand(self.shown.n))
+        labels = soft_labels(torch.from_numpy(training.condition), torch.rand(self.shown.n))
         self.labels = labels.to(cells.device)
         self.judging = WarmingAdam(network.discriminator.parameters(), settings)
         self.autoencoding = WarmingAdam(_autoencoder(network), settings)
@@ -177,7 +177,7 @@ class Contest:
             with torch.no_grad():
                 codes = self.network.encoder(self.shown.take(rows)[0])
         else:
-            codes = self.codes[rows.to(self.codes.device)]
+            codes = self.codes[rows.to(self.codes.device, non_blocking=True)]
         return {"loss": self._judge(codes, self._labels(rows)).detach()}
 
     def joint_step(self, rows: Tensor) -> dict[str, Tensor]:
