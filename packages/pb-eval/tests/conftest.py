@@ -15,6 +15,13 @@ class Unit(NamedTuple):
     control: NDArray[np.float32]
     training: NDArray[np.float32]
     genes: list[str]
+    training_shift: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+    @property
+    def extras(self):
+        """What a reference is told of the other units."""
+        return {"training_shift": self.training_shift, "weights": self.weights}
 
 
 def _draw(rng: np.random.Generator, rates: NDArray[np.float64], n_cells: int) -> NDArray[np.float32]:
@@ -39,4 +46,6 @@ def unit() -> Unit:
         control=_draw(rng, rates, 45),
         training=_draw(rng, rates * rng.lognormal(0.0, 0.3, n_genes), 120),
         genes=[f"GENE{i:03d}" for i in rng.permutation(n_genes)],
+        training_shift=np.log1p(rates * up) - np.log1p(rates) + rng.normal(0, 0.1, n_genes),
+        weights=rng.gamma(0.5, 1.0, n_genes),
     )

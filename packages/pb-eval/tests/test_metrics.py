@@ -83,6 +83,36 @@ def cosine(a, b):
     return dot / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
 
 
+def residuals(unit):
+    """Shifts less the training contexts' shift; a gene that nobody shifts has none of its own."""
+    return [
+        [s - m if abs(s - m) > 1e-9 else 0.0 for s, m in zip(shift, unit.training_shift, strict=True)]
+        for shift in shifts(unit)
+    ]
+
+
+def midranks(values):
+    return [sum(v < value for v in values) + (sum(v == value for v in values) + 1) / 2 for value in values]
+
+
+def same_signs(a, b):
+    moved = [(x, y) for x, y in zip(a, b, strict=True) if x != 0]
+    return sum(x * y > 0 for x, y in moved) / len(moved)
+
+
+def r2_score(truth, prediction, weights=None):
+    weights = [1.0] * len(truth) if weights is None else weights
+    centre = sum(w * t for w, t in zip(weights, truth, strict=True)) / sum(weights)
+    error = sum(w * (t - p) ** 2 for w, t, p in zip(weights, truth, prediction, strict=True))
+    return 1 - error / sum(w * (t - centre) ** 2 for w, t in zip(weights, truth, strict=True))
+
+
+def mse_mean_corrected(unit):
+    truth, predicted, spread = mean(unit.truth), mean(unit.prediction), variance(unit.truth)
+    terms = [(t - p) ** 2 - v / len(unit.truth) for t, p, v in zip(truth, predicted, spread, strict=True)]
+    return sum(terms) / len(terms)
+
+
 def most_up_regulated(cells, unit):
     scores = []
     for gene in range(len(unit.genes)):
@@ -147,6 +177,21 @@ TWINS = {
     "mae_mean": lambda unit: np.mean(
         [abs(t - p) for t, p in zip(mean(unit.truth), mean(unit.prediction), strict=True)]
     ),
+    "rmse_mean": lambda unit: math.dist(mean(unit.truth), mean(unit.prediction)) / math.sqrt(len(unit.genes)),
+    "r2_score_mean": lambda unit: r2_score(mean(unit.truth), mean(unit.prediction)),
+    "mse_mean_corrected": mse_mean_corrected,
+    "wmse_mean": lambda unit: (
+        sum(w * (t - p) ** 2 for w, t, p in zip(unit.weights, mean(unit.truth), mean(unit.prediction), strict=True))
+        / sum(unit.weights)
+    ),
+    "spearman_delta": lambda unit: pearson(*map(midranks, shifts(unit))),
+    "sign_delta": lambda unit: same_signs(*shifts(unit)),
+    "r2_score_delta": lambda unit: r2_score(*shifts(unit)),
+    "r2_weighted_delta": lambda unit: r2_score(*shifts(unit), unit.weights),
+    "pearson_residual": lambda unit: pearson(*residuals(unit)),
+    "spearman_residual": lambda unit: pearson(*map(midranks, residuals(unit))),
+    "cosine_residual": lambda unit: cosine(*residuals(unit)),
+    "sign_residual": lambda unit: same_signs(*residuals(unit)),
     "pearson_delta": lambda unit: pearson(*shifts(unit)),
     "cosine_delta": lambda unit: cosine(*shifts(unit)),
     "overlap_top100": overlap,
@@ -161,6 +206,9 @@ def expected(unit):
     return {name: float(twin(unit)) for name, twin in TWINS.items()}
 
 
+UNBIASED = {"edistance", "mse_mean_corrected"}
+
+
 def test_every_metric_has_a_twin():
     assert set(TWINS) == set(METRICS)
 
@@ -169,7 +217,7 @@ def test_every_metric_has_a_twin():
 def test_metrics_equal_their_twins(layout, unit, expected):
     arrange = LAYOUTS[layout]
     basis = fit_basis(unit.training, n_components=8)
-    reference = Reference(arrange(unit.truth), arrange(unit.control), unit.genes, basis)
+    reference = Reference(arrange(unit.truth), arrange(unit.control), unit.genes, basis, **unit.extras)
     values = evaluate(arrange(unit.prediction), reference, list(TWINS))
     assert values == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
@@ -183,9 +231,9 @@ def test_values_tell_the_unit_apart(expected):
 @pytest.mark.parametrize("name", sorted(METRICS))
 def test_truth_itself_scores_perfect(name, unit):
     metric = METRICS[name]
-    reference = Reference(unit.truth, unit.control, unit.genes, fit_basis(unit.training))
+    reference = Reference(unit.truth, unit.control, unit.genes, fit_basis(unit.training), **unit.extras)
     value = evaluate(unit.truth, reference, [name])[name]
-    if name == "edistance":  # unbiased: of a group with itself it is below 0 by 2 E|X-X'| / n
+    if name in UNBIASED:  # below 0 of a group with itself by what noise adds in expectation
         assert -1.0 < value < 0.0
     else:
         assert value == pytest.approx(metric.perfect, abs=1e-12)
@@ -207,17 +255,16 @@ def test_edistance_is_zero_in_expectation_for_cells_of_one_distribution():
 @pytest.mark.parametrize("name", sorted(METRICS))
 def test_values_stay_in_the_declared_range(name, unit):
     rng = np.random.default_rng(11)
-    reference = Reference(unit.truth, unit.control, unit.genes, fit_basis(unit.training))
+    reference = Reference(unit.truth, unit.control, unit.genes, fit_basis(unit.training), **unit.extras)
     low, high = METRICS[name].range
     for cells in (unit.prediction, -unit.prediction, unit.prediction * 9, rng.permuted(unit.truth, axis=1)):
         assert low <= evaluate(cells, reference, [name])[name] <= high
 
 
 def test_a_better_prediction_scores_better(unit):
-    reference = Reference(unit.truth, unit.control, unit.genes, fit_basis(unit.training))
-    near, far = (
-        evaluate(cells, reference) for cells in (unit.truth[::2], np.concatenate([unit.control, unit.prediction]))
-    )
+    reference = Reference(unit.truth, unit.control, unit.genes, fit_basis(unit.training), **unit.extras)
+    groups = unit.truth[::2], np.concatenate([unit.control, unit.prediction])
+    near, far = (evaluate(cells, reference, metric_names()) for cells in groups)
     for name in metric_names():
         metric = METRICS[name]
         if metric.direction == "target":
@@ -230,6 +277,8 @@ def test_the_order_of_genes_and_cells_does_not_matter(unit):
     rng = np.random.default_rng(5)
     order = rng.permutation(len(unit.genes))
     names = [name for name in metric_names() if METRICS[name].space == "log1p" and "resampled" not in name]
-    plain = evaluate(unit.prediction, Reference(unit.truth, unit.control, unit.genes), names)
-    shuffled = Reference(unit.truth[::-1][:, order], unit.control[:, order], [unit.genes[i] for i in order])
+    plain = evaluate(unit.prediction, Reference(unit.truth, unit.control, unit.genes, **unit.extras), names)
+    extras = {"training_shift": unit.training_shift[order], "weights": unit.weights[order]}
+    genes = [unit.genes[i] for i in order]
+    shuffled = Reference(unit.truth[::-1][:, order], unit.control[:, order], genes, **extras)
     assert evaluate(unit.prediction[::-1][:, order], shuffled, names) == pytest.approx(plain, rel=1e-10)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         validate_prediction,
         write_prediction,
     )
+    from pb_eval.context import TrainingResponse, training_response
     from pb_eval.reference import Cells, Reference
     from pb_eval.scoring import evaluate
     from pb_eval.spaces import Basis, fit_basis
@@ -30,6 +31,7 @@ __all__ = [
     "Metric",
     "PredictionInfo",
     "Reference",
+    "TrainingResponse",
     "evaluate",
     "fit_basis",
     "get_metric",
@@ -38,6 +40,7 @@ __all__ = [
     "read_prediction",
     "read_table",
     "result_rows",
+    "training_response",
     "validate_prediction",
     "write_prediction",
     "write_table",
@@ -51,12 +54,14 @@ _LAZY = {
     "Leaderboard": "pb_eval.standings",
     "PredictionInfo": "pb_eval.artefact",
     "Reference": "pb_eval.reference",
+    "TrainingResponse": "pb_eval.context",
     "evaluate": "pb_eval.scoring",
     "fit_basis": "pb_eval.spaces",
     "leaderboard": "pb_eval.standings",
     "read_prediction": "pb_eval.artefact",
     "read_table": "pb_eval.table",
     "result_rows": "pb_eval.table",
+    "training_response": "pb_eval.context",
     "validate_prediction": "pb_eval.artefact",
     "write_prediction": "pb_eval.artefact",
     "write_table": "pb_eval.table",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pb_eval import differential
+from pb_eval.context import vector
 from pb_eval.deltas import shift
 from pb_eval.genes import rank_up_regulated
 from pb_eval.matrix import Matrix, Moments, as_matrix, moments
@@ -116,6 +117,11 @@ class Reference:
         Principal components of the training cells; None leaves out the metrics that need them.
     seed
         Of the resampled means and of the draw that equals group sizes.
+    training_shift
+        Mean shift of the training contexts under the same perturbation, ``(genes,)``; None leaves out the residuals.
+        :func:`pb_eval.context.training_response` gives it and the weights.
+    weights
+        Of the genes, not negative, from data that is not scored, ``(genes,)``; None leaves out the weighted metrics.
 
     Raises
     ------
@@ -130,12 +136,23 @@ class Reference:
     """
 
     def __init__(
-        self, truth: Any, control: Any, genes: Sequence[str], basis: Basis | None = None, seed: int = 0
+        self,
+        truth: Any,
+        control: Any,
+        genes: Sequence[str],
+        basis: Basis | None = None,
+        seed: int = 0,
+        *,
+        training_shift: Any = None,
+        weights: Any = None,
     ) -> None:
         self.genes = [str(gene) for gene in genes]
         self.basis = basis
         self.seed = seed
         _check_genes(self.genes, basis)
+        n_genes = len(self.genes)
+        self.training_shift = None if training_shift is None else vector(training_shift, "training_shift", n_genes)
+        self.weights = None if weights is None else _checked_weights(weights, n_genes)
         self.control = Cells(as_matrix(control, "control", len(self.genes)), basis=basis, seed=seed)
         self.truth = self.cells(truth, "truth")
 
@@ -178,6 +195,15 @@ class Reference:
     @cached_property
     def _truth_ranking(self) -> NDArray[np.intp]:
         return rank_up_regulated(self.truth.rank_sums.auroc, self.truth.shift, self.genes)
+
+
+def _checked_weights(weights: Any, n_genes: int) -> NDArray[np.float64]:
+    """Refuse weights that average nothing."""
+    checked = vector(weights, "weights", n_genes)
+    if (checked < 0).any() or not checked.any():
+        msg = f"weights go from {checked.min():g} to {checked.max():g}, expected none below 0 and some above."
+        raise ValueError(msg)
+    return checked
 
 
 def _check_genes(genes: Sequence[str], basis: Basis | None) -> None:
