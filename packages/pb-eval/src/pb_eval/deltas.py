@@ -70,7 +70,7 @@ def spearman(truth: NDArray[np.float64], prediction: NDArray[np.float64]) -> flo
 
     Examples
     --------
-    >>> spearman(np.array([1.0, 2.0, 3.0]), np.array([10.0, 20.0, 15.0]))
+    >>> round(spearman(np.array([1.0, 2.0, 3.0]), np.array([10.0, 20.0, 15.0])), 9)
     0.5
     """
     return float(pearson(stats.rankdata(truth), stats.rankdata(prediction)))

@@ -35,7 +35,7 @@ class Metric:
     range
         Smallest and largest value that can occur.
     perfect
-        Value of a prediction drawn from the same distribution as the truth.
+        Value of a prediction drawn from the same distribution as the truth; nan where it depends on the truth.
     space
         ``log1p`` (genes) or ``pca`` (components fitted on training cells).
     gene_set

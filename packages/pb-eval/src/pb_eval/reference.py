@@ -11,12 +11,13 @@ import numpy as np
 from pb_eval import differential
 from pb_eval.context import vector
 from pb_eval.deltas import shift
+from pb_eval.distances import median_distance
 from pb_eval.genes import rank_up_regulated
 from pb_eval.matrix import Matrix, Moments, as_matrix, moments
 from pb_eval.means import resampled_means
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from numpy.typing import NDArray
 
@@ -47,6 +48,13 @@ class Cells:
         self.basis = basis
         self.seed = seed
         self._control = control
+        self._remembered: dict[Hashable, float] = {}
+
+    def remember(self, key: Hashable, compute: Callable[[], float]) -> float:
+        """Value of a computation that several metrics share, computed once."""
+        if key not in self._remembered:
+            self._remembered[key] = compute()
+        return self._remembered[key]
 
     @property
     def n_cells(self) -> int:
@@ -191,6 +199,11 @@ class Reference:
     def significant(self) -> NDArray[np.intp]:
         """Columns of the genes that differ between truth and control (Wilcoxon, FDR < 0.05)."""
         return np.flatnonzero(self.truth.wilcoxon.adjusted < 0.05)
+
+    @cached_property
+    def scale(self) -> float:
+        """Median distance between measured cells in PCA space, which no prediction can change."""
+        return median_distance([self.truth.coordinates, self.control.coordinates], self.seed)
 
     @cached_property
     def _truth_ranking(self) -> NDArray[np.intp]:
