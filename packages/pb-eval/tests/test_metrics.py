@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from pb_eval import METRICS, Reference, evaluate, fit_basis, metric_names
+from pb_eval import METRICS, OtherUnit, Reference, evaluate, fit_basis, metric_names
 from scipy import sparse, stats
 
 LAYOUTS = {
@@ -113,34 +113,104 @@ def mse_mean_corrected(unit):
     return sum(terms) / len(terms)
 
 
-def most_up_regulated(cells, unit):
-    scores = []
-    for gene in range(len(unit.genes)):
-        x, y = cells[:, gene].astype(np.float64), unit.control[:, gene].astype(np.float64)
-        if len({*x, *y}) > 1:
-            scores.append((stats.ttest_ind(x, y, equal_var=False).statistic, gene))
-    return {gene for score, gene in sorted(scores, reverse=True)[:100] if score > 0}
-
-
 def overlap(unit):
-    truth, predicted = most_up_regulated(unit.truth, unit), most_up_regulated(unit.prediction, unit)
+    truth, predicted = lists(unit, 100)
     assert len(truth) == len(predicted) == 100
     return len(truth & predicted) / 100
 
 
-def direction(unit):
+def significant(cells, unit):
     pvalues = []
     for gene in range(len(unit.genes)):
-        x, y = unit.truth[:, gene], unit.control[:, gene]
+        x, y = cells[:, gene], unit.control[:, gene]
         if len({*x, *y}) == 1:
             pvalues.append(1.0)
         else:
             pvalues.append(stats.mannwhitneyu(x, y, use_continuity=False, method="asymptotic").pvalue)
     adjusted = stats.false_discovery_control(pvalues)
-    truth, predicted = shifts(unit)
-    chosen = [gene for gene, p in enumerate(adjusted) if p < 0.05]
+    chosen = {gene for gene, p in enumerate(adjusted) if p < 0.05}
     assert 10 < len(chosen) < len(unit.genes)
+    return chosen
+
+
+def direction(unit):
+    truth, predicted = shifts(unit)
+    chosen = significant(unit.truth, unit)
     return sum(truth[gene] * predicted[gene] > 0 for gene in chosen) / len(chosen)
+
+
+def sets(unit):
+    return significant(unit.truth, unit), significant(unit.prediction, unit)
+
+
+def direction_fidelity(unit):
+    (truth, predicted), (true_shift, predicted_shift) = sets(unit), shifts(unit)
+    agreeing = [gene for gene in truth & predicted if true_shift[gene] * predicted_shift[gene] > 0]
+    return len(agreeing) / max(len(truth), len(predicted))
+
+
+def evidence(unit):
+    """How far from one half the exceedance of each gene is, in standard errors with ties."""
+    n, m = len(unit.prediction), len(unit.control)
+    values = []
+    for gene in range(len(unit.genes)):
+        pooled = np.concatenate([unit.prediction[:, gene], unit.control[:, gene]])
+        ties = sum(float(count) ** 3 - count for count in np.unique(pooled, return_counts=True)[1])
+        spread = n * m / 12 * (n + m + 1 - ties / ((n + m) * (n + m - 1)))
+        centred = abs(exceedance(unit.prediction, unit.control, gene) - 0.5) * n * m
+        values.append(centred / math.sqrt(spread) if spread > 0 else 0.0)
+    return values
+
+
+def average_precision(unit):
+    """Mean over the significant genes of the precision among all genes at least as evident."""
+    chosen, score = significant(unit.truth, unit), evidence(unit)
+    total = 0.0
+    for gene in chosen:
+        above = [other for other in range(len(score)) if score[other] >= score[gene] - 1e-12]
+        total += len(chosen & set(above)) / len(above)
+    return total / len(chosen)
+
+
+def roc_area(unit):
+    chosen, score = significant(unit.truth, unit), evidence(unit)
+    others = set(range(len(score))) - chosen
+    wins = [1.0 if score[a] > score[b] else 0.5 if score[a] == score[b] else 0.0 for a in chosen for b in others]
+    return sum(wins) / len(wins)
+
+
+def folds(unit):
+    def linear(group):
+        return [sum(math.expm1(float(row[j])) for row in group) / len(group) for j in range(len(unit.genes))]
+
+    control = linear(unit.control)
+    chosen = sorted(significant(unit.truth, unit))
+    return [
+        [math.log2((means[gene] + 0.1) / (control[gene] + 0.1)) for gene in chosen]
+        for means in (linear(unit.truth), linear(unit.prediction))
+    ]
+
+
+def overlap_significant(unit):
+    truth, predicted = sets(unit)
+    fold = {}
+    for gene in predicted:
+        means = [np.expm1(cells[:, gene].astype(np.float64)).mean() for cells in (unit.prediction, unit.control)]
+        fold[gene] = abs(math.log2((means[0] + 0.1) / (means[1] + 0.1)))
+    best = sorted(predicted, key=lambda gene: -fold[gene])[: len(truth)]
+    return len(truth & set(best)) / len(truth)
+
+
+def lists(unit, k):
+    def first(cells):
+        scores = []
+        for gene in range(len(unit.genes)):
+            x, y = cells[:, gene].astype(np.float64), unit.control[:, gene].astype(np.float64)
+            if len({*x, *y}) > 1:
+                scores.append((stats.ttest_ind(x, y, equal_var=False).statistic, gene))
+        return {gene for score, gene in sorted(scores, reverse=True)[:k] if score > 0}
+
+    return first(unit.truth), first(unit.prediction)
 
 
 TWINS = {
@@ -175,6 +245,21 @@ TWINS = {
     "cosine_delta": lambda unit: cosine(*shifts(unit)),
     "overlap_top100": overlap,
     "direction_match": direction,
+    "overlap_top20": lambda unit: len(set.intersection(*lists(unit, 20))) / 20,
+    "jaccard_top20": lambda unit: len(set.intersection(*lists(unit, 20))) / len(set.union(*lists(unit, 20))),
+    "jaccard_top100": lambda unit: len(set.intersection(*lists(unit, 100))) / len(set.union(*lists(unit, 100))),
+    "precision_significant": lambda unit: len(set.intersection(*sets(unit))) / len(sets(unit)[1]),
+    "recall_significant": lambda unit: len(set.intersection(*sets(unit))) / len(sets(unit)[0]),
+    "jaccard_significant": lambda unit: len(set.intersection(*sets(unit))) / len(set.union(*sets(unit))),
+    "overlap_significant": overlap_significant,
+    "direction_fidelity": direction_fidelity,
+    "auprc_significant": average_precision,
+    "auroc_significant": roc_area,
+    "lfc_nmae": lambda unit: (
+        sum(abs(p - t) for t, p in zip(*folds(unit), strict=True)) / sum(abs(t) for t in folds(unit)[0])
+    ),
+    "pearson_lfc": lambda unit: pearson(*folds(unit)),
+    "spearman_lfc": lambda unit: pearson(*map(midranks, folds(unit))),
 }
 
 
@@ -183,12 +268,13 @@ def expected(unit):
     return {name: float(twin(unit)) for name, twin in TWINS.items()}
 
 
+FAMILIES = {"means", "shifts", "genes"}
 UNBIASED = {"edistance", "edistance_squared", "mmd_rbf", "mmd_linear", "mse_mean_corrected"}
 UNBIASED |= {f"{name}{ratio}" for name in UNBIASED for ratio in ("_relative", "_over_shift")}
 
 
 def test_every_metric_has_a_twin():
-    assert set(TWINS) == {name for name, metric in METRICS.items() if metric.family in {"means", "shifts", "genes"}}
+    assert set(TWINS) == {name for name, metric in METRICS.items() if metric.family in FAMILIES}
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -261,6 +347,7 @@ def test_the_order_of_genes_does_not_matter_nor_that_of_cells_where_none_are_dra
     names = [name for name in metric_names() if METRICS[name].space == "log1p" and (step > 0 or name not in drawn)]
     plain = evaluate(unit.prediction, Reference(unit.truth, unit.control, unit.genes, **unit.extras), names)
     genes = [unit.genes[i] for i in order]
-    extras = {"training_shift": unit.training_shift[order], "weights": unit.weights[order]}
+    others = {name: OtherUnit(other.mean[order], other.shift[order]) for name, other in unit.others.items()}
+    extras = {"training_shift": unit.training_shift[order], "weights": unit.weights[order], "others": others}
     shuffled = Reference(unit.truth[::step, order], unit.control[:, order], genes, **extras)
     assert evaluate(unit.prediction[::step, order], shuffled, names) == pytest.approx(plain, rel=1e-10)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
         validate_prediction,
         write_prediction,
     )
-    from pb_eval.context import TrainingResponse, training_response
+    from pb_eval.context import OtherUnit, TrainingResponse, other_unit, training_response
+    from pb_eval.errors import gene_errors
     from pb_eval.reference import Cells, Reference
     from pb_eval.scoring import evaluate
     from pb_eval.spaces import Basis, fit_basis
@@ -29,14 +30,17 @@ __all__ = [
     "Cells",
     "Leaderboard",
     "Metric",
+    "OtherUnit",
     "PredictionInfo",
     "Reference",
     "TrainingResponse",
     "evaluate",
     "fit_basis",
+    "gene_errors",
     "get_metric",
     "leaderboard",
     "metric_names",
+    "other_unit",
     "read_prediction",
     "read_table",
     "result_rows",
@@ -52,12 +56,15 @@ _LAZY = {
     "Basis": "pb_eval.spaces",
     "Cells": "pb_eval.reference",
     "Leaderboard": "pb_eval.standings",
+    "OtherUnit": "pb_eval.context",
     "PredictionInfo": "pb_eval.artefact",
     "Reference": "pb_eval.reference",
     "TrainingResponse": "pb_eval.context",
     "evaluate": "pb_eval.scoring",
     "fit_basis": "pb_eval.spaces",
+    "gene_errors": "pb_eval.errors",
     "leaderboard": "pb_eval.standings",
+    "other_unit": "pb_eval.context",
     "read_prediction": "pb_eval.artefact",
     "read_table": "pb_eval.table",
     "result_rows": "pb_eval.table",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["TrainingResponse", "training_response", "vector"]
+__all__ = ["OtherUnit", "TrainingResponse", "other_unit", "training_response", "vector"]
 
 
 class TrainingResponse(NamedTuple):
@@ -31,6 +31,51 @@ class TrainingResponse(NamedTuple):
 
     shift: NDArray[np.float64]
     weights: NDArray[np.float64]
+
+
+class OtherUnit(NamedTuple):
+    """Truth of another unit (context or perturbation) that a prediction could be mistaken for.
+
+    Attributes
+    ----------
+    mean
+        Mean expression of its perturbed cells, ``(genes,)``.
+    shift
+        Its mean less that of its own measured control, ``(genes,)``.
+    targets
+        Genes that its perturbation targets.
+    """
+
+    mean: NDArray[np.float64]
+    shift: NDArray[np.float64]
+    targets: tuple[str, ...] = ()
+
+
+def other_unit(truth: Any, control: Any, targets: Iterable[str] = ()) -> OtherUnit:
+    """Summarise the measured cells of another unit.
+
+    Parameters
+    ----------
+    truth, control
+        Its perturbed and control cells, ``(cells, genes)``, log1p, genes in the reference's order.
+    targets
+        Genes that its perturbation targets.
+
+    Raises
+    ------
+    ValueError
+        As :func:`pb_eval.matrix.as_matrix`.
+
+    Examples
+    --------
+    >>> other_unit(np.array([[2.0, 1.0]]), np.array([[0.5, 1.0]])).shift
+    array([1.5, 0. ])
+    """
+    n_genes = np.shape(truth)[-1]
+    group, base = (
+        moments(as_matrix(cells, name, n_genes)).mean for cells, name in ((truth, "truth"), (control, "control"))
+    )
+    return OtherUnit(group, shift(group, base), tuple(targets))
 
 
 def training_response(contexts: Iterable[tuple[Any, Any]]) -> TrainingResponse:

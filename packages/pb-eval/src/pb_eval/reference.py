@@ -12,15 +12,17 @@ from pb_eval import differential
 from pb_eval.context import vector
 from pb_eval.deltas import shift
 from pb_eval.distances import median_distance
+from pb_eval.folds import log_fold
 from pb_eval.genes import rank_up_regulated
-from pb_eval.matrix import Matrix, Moments, as_matrix, moments
+from pb_eval.matrix import Matrix, Moments, as_matrix, linear_means, moments
 from pb_eval.means import resampled_means
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from pb_eval.context import OtherUnit
     from pb_eval.spaces import Basis
 
 __all__ = ["Cells", "Reference"]
@@ -97,6 +99,21 @@ class Cells:
         return differential.t_test(self.moments, self.control.moments)
 
     @cached_property
+    def significant(self) -> NDArray[np.intp]:
+        """Columns of the genes that differ from control (Wilcoxon, Benjamini-Hochberg FDR < 0.05)."""
+        return np.flatnonzero(self.wilcoxon.adjusted < 0.05)
+
+    @cached_property
+    def linear_mean(self) -> NDArray[np.float64]:
+        """Mean of each gene before log1p, ``(genes,)``."""
+        return linear_means(self.matrix)
+
+    @cached_property
+    def log_fold(self) -> NDArray[np.float64]:
+        """Log2 fold change of the mean before log1p against control, ``(genes,)``."""
+        return log_fold(self.linear_mean, self.control.linear_mean)
+
+    @cached_property
     def coordinates(self) -> NDArray[np.float64]:
         """Coordinates in the training cells' principal components, ``(cells, components)``."""
         if self.basis is None:
@@ -130,6 +147,12 @@ class Reference:
         :func:`pb_eval.context.training_response` gives it and the weights.
     weights
         Of the genes, not negative, from data that is not scored, ``(genes,)``; None leaves out the weighted metrics.
+    others
+        Truths of the units that a prediction could be mistaken for, by name (:func:`pb_eval.context.other_unit`); None
+        or none leaves out the discrimination scores.
+    targets
+        Genes that the perturbation targets, left out where units are told apart; those that are not among the genes
+        do not count.
 
     Raises
     ------
@@ -153,6 +176,8 @@ class Reference:
         *,
         training_shift: Any = None,
         weights: Any = None,
+        others: Mapping[str, OtherUnit] | None = None,
+        targets: Sequence[str] = (),
     ) -> None:
         self.genes = [str(gene) for gene in genes]
         self.basis = basis
@@ -161,6 +186,8 @@ class Reference:
         n_genes = len(self.genes)
         self.training_shift = None if training_shift is None else vector(training_shift, "training_shift", n_genes)
         self.weights = None if weights is None else _checked_weights(weights, n_genes)
+        self.others = _checked_others(others, n_genes) if others else None
+        self.targets = tuple(targets)
         self.control = Cells(as_matrix(control, "control", len(self.genes)), basis=basis, seed=seed)
         self.truth = self.cells(truth, "truth")
 
@@ -182,6 +209,10 @@ class Reference:
         checked = as_matrix(matrix, name, len(self.genes))
         return Cells(checked, control=self.control, basis=self.basis, seed=self.seed)
 
+    def columns(self, names: Sequence[str]) -> NDArray[np.intp]:
+        """Columns of the genes of these names; others are passed over."""
+        return np.flatnonzero(np.isin(self.genes, list(names)))
+
     def up_regulated(self, cells: Cells, k: int) -> NDArray[np.intp]:
         """Columns of the up to ``k`` genes of a group with the highest Welch t score above 0."""
         score = cells.t_test.score
@@ -195,10 +226,10 @@ class Reference:
         """
         return self._truth_ranking[:k]
 
-    @cached_property
+    @property
     def significant(self) -> NDArray[np.intp]:
         """Columns of the genes that differ between truth and control (Wilcoxon, FDR < 0.05)."""
-        return np.flatnonzero(self.truth.wilcoxon.adjusted < 0.05)
+        return self.truth.significant
 
     @cached_property
     def scale(self) -> float:
@@ -217,6 +248,16 @@ def _checked_weights(weights: Any, n_genes: int) -> NDArray[np.float64]:
         msg = f"weights go from {checked.min():g} to {checked.max():g}, expected none below 0 and some above."
         raise ValueError(msg)
     return checked
+
+
+def _checked_others(others: Mapping[str, OtherUnit], n_genes: int) -> dict[str, OtherUnit]:
+    """Refuse other units of other genes."""
+    return {
+        name: unit._replace(
+            mean=vector(unit.mean, f"mean of {name}", n_genes), shift=vector(unit.shift, f"shift of {name}", n_genes)
+        )
+        for name, unit in others.items()
+    }
 
 
 def _check_genes(genes: Sequence[str], basis: Basis | None) -> None:

@@ -62,7 +62,10 @@ def get_metric(name: str) -> Metric:
     if found is None:
         names = metric_names()
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"choose among {', '.join(names)}."
+        usual = (
+            f"choose among {', '.join(default_metrics())}, or another of the {len(names)} that metric_names() lists."
+        )
+        hint = f"did you mean {' or '.join(near)}?" if near else usual
         msg = f"unknown metric {name!r}: {hint}"
         raise ValueError(msg)
     return found

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pb_eval.catalogue import distributions, genes, means, shifts
+from pb_eval.catalogue import discrimination, distributions, genes, means, shifts
 
 __all__ = ["METRICS"]
 
-METRICS = (*means.METRICS, *shifts.METRICS, *distributions.METRICS, *genes.METRICS)
+METRICS = (*means.METRICS, *shifts.METRICS, *distributions.METRICS, *genes.METRICS, *discrimination.METRICS)
