@@ -96,7 +96,9 @@ def test_without_what_it_needs_a_metric_is_nan_and_left_out_by_default(name, uni
 def test_an_unknown_metric_is_answered_with_near_names():
     with pytest.raises(ValueError, match="unknown metric 'pearson_dleta': did you mean pearson_delta"):
         get_metric("pearson_dleta")
-    with pytest.raises(ValueError, match=r"choose among r2_mean_all, .* or another of the [0-9]+ that metric_names\(\) lists"):
+    with pytest.raises(
+        ValueError, match=r"choose among r2_mean_all, .* or another of the [0-9]+ that metric_names\(\) lists"
+    ):
         get_metric("###")
 
 

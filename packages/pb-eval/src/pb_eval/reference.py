@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pb_eval.spaces import Basis
 
 __all__ = ["Cells", "Reference"]
+
+T = TypeVar("T")
 
 
 class Cells:
@@ -50,13 +52,14 @@ class Cells:
         self.basis = basis
         self.seed = seed
         self._control = control
-        self._remembered: dict[Hashable, float] = {}
+        self._remembered: dict[Hashable, Any] = {}
 
-    def remember(self, key: Hashable, compute: Callable[[], float]) -> float:
-        """Value of a computation that several metrics share, computed once."""
+    def remember(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """Return what several metrics share, computed once."""
         if key not in self._remembered:
             self._remembered[key] = compute()
-        return self._remembered[key]
+        remembered: T = self._remembered[key]
+        return remembered
 
     @property
     def n_cells(self) -> int:

@@ -5,6 +5,7 @@ POT is imported where it is used: it looks for every deep learning library there
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,8 +44,9 @@ def wasserstein(x: NDArray[np.float64], y: NDArray[np.float64], power: int = 1) 
 def entropic_cost(x: NDArray[np.float64], y: NDArray[np.float64], epsilon: float) -> float:
     """Entropic transport cost, ``min_P <P, C> + e KL(P | a b)`` with ``C`` the squared Euclidean distances.
 
-    The value of the dual problem, ``<f, a> + <g, b>``, solved in the log domain, so that small ``e`` and far cells do
-    no harm. Cuturi (2013); Feydy et al. (2019), equations 1 and 8.
+    The value of the dual problem, ``<f, a> + <g, b>``, whose error goes with the square of the marginals'. Solved by
+    scaling the kernel of the cost less its row and column minima, and in the log domain where that leaves the floating
+    range. Cuturi (2013); Feydy et al. (2019), equations 1 and 8.
 
     Parameters
     ----------
@@ -58,13 +60,30 @@ def entropic_cost(x: NDArray[np.float64], y: NDArray[np.float64], epsilon: float
     >>> entropic_cost(np.array([[0.0]]), np.array([[3.0]]), epsilon=1.0)
     9.0
     """
+    cost = cdist(x, y, "sqeuclidean")
+    rows = cost.min(axis=1, keepdims=True)
+    cost -= rows
+    columns = cost.min(axis=0)
+    cost -= columns
+    return float(rows.mean() + columns.mean() + epsilon * _dual(cost, epsilon))
+
+
+def _dual(cost: NDArray[np.float64], epsilon: float) -> float:
+    """Value of the dual problem in units of ``epsilon``."""
     import ot
 
-    a, b = (np.full(len(group), 1 / len(group)) for group in (x, y))
-    options = {"method": "sinkhorn_log", "stopThr": _TOLERANCE, "numItermax": _ITERATIONS, "warn": False, "log": True}
-    with np.errstate(over="ignore"):  # of the scalings that POT returns beside their logarithms
-        _, log = ot.sinkhorn(a, b, cdist(x, y, "sqeuclidean"), epsilon, **options)
-    return float(epsilon * (np.mean(log["log_u"]) + np.mean(log["log_v"]) - np.log(a[0] * b[0])))
+    a, b = (np.full(length, 1 / length) for length in cost.shape)
+    options = {"stopThr": _TOLERANCE, "numItermax": _ITERATIONS, "warn": False, "log": True}
+    with warnings.catch_warnings():  # POT reports what leaves the floating range, which is looked at here
+        warnings.simplefilter("ignore")
+        _, log = ot.sinkhorn(a, b, cost, epsilon, method="sinkhorn", **options)
+        scales = np.concatenate([log["u"], log["v"]])
+        if np.isfinite(scales).all() and (scales > 0).all() and log["err"] and log["err"][-1] <= _TOLERANCE:
+            u, v = np.log(log["u"]), np.log(log["v"])
+        else:
+            _, log = ot.sinkhorn(a, b, cost, epsilon, method="sinkhorn_log", **options)
+            u, v = log["log_u"], log["log_v"]
+    return float(u.mean() + v.mean() - np.log(a[0] * b[0]))
 
 
 def sinkhorn_divergence(x: NDArray[np.float64], y: NDArray[np.float64], epsilon: float) -> float:

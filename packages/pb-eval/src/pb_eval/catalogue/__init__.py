@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from pb_eval.catalogue import discrimination, distributions, genes, means, shifts
+from pb_eval.catalogue import classic, discrimination, distributions, genes, means, shifts
 
 __all__ = ["METRICS"]
 
-METRICS = (*means.METRICS, *shifts.METRICS, *distributions.METRICS, *genes.METRICS, *discrimination.METRICS)
+_FAMILIES = (means, shifts, distributions, genes, discrimination, classic)
+
+METRICS = tuple(metric for family in _FAMILIES for metric in family.METRICS)
