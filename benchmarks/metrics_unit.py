@@ -108,8 +108,8 @@ def steps_against_bare(groups: list[Any], axes: np.ndarray) -> list[tuple[str, f
 def measure(layout: str, n_cells: int, n_genes: int) -> dict[str, Any]:
     """Score one unit and say what it took."""
     from pb_eval import Basis, OtherUnit, Reference, evaluate, get_metric
-    from pb_eval.registry import default_metrics
     from pb_eval.differential import t_test
+    from pb_eval.registry import default_metrics
 
     rng = np.random.default_rng(0)
     names = default_metrics()

@@ -13,7 +13,7 @@ from pb_eval.genes import overlap, precision, strongest
 from pb_eval.matrix import moments
 from pb_eval.means import pearson, r2_score, resampled_means
 from pb_eval.transport import entropic_cost, wasserstein
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 SINGLE = 1e-5  # of values that the peer computes in single precision
 
@@ -142,7 +142,9 @@ def test_cell_evals_gene_sets(peers):
         assert overlap(truth, best) == pytest.approx(row["overlap_at_N"])
         assert precision(truth, predicted) == pytest.approx(row["precision_at_N"])
         labels = real["fdr"] < 0.05
-        assert roc_auc_score(labels, -np.log10(fold["fdr"])) == pytest.approx(row["roc_auc"])
+        score = -np.log10(fold["fdr"])
+        assert roc_auc_score(labels, score) == pytest.approx(row["roc_auc"])
+        assert average_precision_score(labels, score) == pytest.approx(row["pr_auc"])
     assert compared > 3
 
 
