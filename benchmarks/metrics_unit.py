@@ -1,4 +1,4 @@
-"""Time and memory of scoring one held-out unit by every metric, on one core.
+"""Time and memory of scoring one held-out unit by every default metric, on one core.
 
 3,000 predicted, 3,000 true and 3,000 control cells of 5,000 genes. What a unit costs from nothing is counted: the
 reference (ranks, moments, coordinates, resampled means of the truth) and the prediction's share. The basis is handed
@@ -107,14 +107,18 @@ def steps_against_bare(groups: list[Any], axes: np.ndarray) -> list[tuple[str, f
 
 def measure(layout: str, n_cells: int, n_genes: int) -> dict[str, Any]:
     """Score one unit and say what it took."""
-    from pb_eval import Basis, Reference, evaluate, get_metric, metric_names
+    from pb_eval import Basis, OtherUnit, Reference, evaluate, get_metric
     from pb_eval.differential import t_test
+    from pb_eval.registry import default_metrics
 
     rng = np.random.default_rng(0)
-    names = metric_names()
+    names = default_metrics()
     small = [filled(rng, 30, 200, 0.5) for _ in range(4)]
     basis = Basis(np.linalg.qr(rng.normal(size=(200, 5)))[0].T, small[3].mean(axis=0), np.ones(5) / 5)
     evaluate(small[0], Reference(small[1], small[2], [f"g{i}" for i in range(200)], basis), names)  # imports
+    vectors = rng.normal(size=(22, n_genes))
+    others = {f"unit {i}": OtherUnit(vectors[i], vectors[i + 10]) for i in range(10)}
+    extras = {"training_shift": vectors[20], "weights": vectors[21] ** 2, "others": others}
 
     axes = np.ascontiguousarray(np.linalg.qr(rng.normal(size=(n_genes, 50)))[0].T)
     basis = Basis(axes, np.full(n_genes, 0.1), np.ones(50) / 50)
@@ -128,7 +132,7 @@ def measure(layout: str, n_cells: int, n_genes: int) -> dict[str, Any]:
     reset_peak()
     before = memory("VmRSS")
     started = time.perf_counter()
-    reference = Reference(groups[0], groups[1], [f"g{i}" for i in range(n_genes)], basis)
+    reference = Reference(groups[0], groups[1], [f"g{i}" for i in range(n_genes)], basis, **extras)
     prediction = reference.cells(groups[2])
     checked = time.perf_counter() - started
     seconds = {}

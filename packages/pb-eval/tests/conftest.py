@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pb_eval import OtherUnit, other_unit
 
 
 class Unit(NamedTuple):
@@ -15,6 +16,14 @@ class Unit(NamedTuple):
     control: NDArray[np.float32]
     training: NDArray[np.float32]
     genes: list[str]
+    training_shift: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    others: dict[str, OtherUnit]
+
+    @property
+    def extras(self):
+        """What a reference is told of the other units."""
+        return {"training_shift": self.training_shift, "weights": self.weights, "others": self.others}
 
 
 def _draw(rng: np.random.Generator, rates: NDArray[np.float64], n_cells: int) -> NDArray[np.float32]:
@@ -33,10 +42,18 @@ def unit() -> Unit:
     rates = rng.gamma(0.8, 1.0, n_genes)
     up = np.where(np.arange(n_genes) % 2 == 0, rng.uniform(1.5, 8.0, n_genes), rng.uniform(0.3, 1.1, n_genes))
     wrong = rng.lognormal(0.0, 0.5, n_genes)
+    elsewhere = np.random.default_rng(8)
+    others = {}
+    for number, confused in enumerate((0.5, 0.9, -0.4, -0.1, -0.7, -1.0)):
+        moved = rates * up * wrong**confused * elsewhere.lognormal(0.0, 0.2, n_genes)
+        others[f"unit {number}"] = other_unit(_draw(elsewhere, moved, 30), _draw(elsewhere, rates, 30))
     return Unit(
         prediction=_draw(rng, rates * up * wrong, 40),
         truth=_draw(rng, rates * up, 35),
         control=_draw(rng, rates, 45),
         training=_draw(rng, rates * rng.lognormal(0.0, 0.3, n_genes), 120),
         genes=[f"GENE{i:03d}" for i in rng.permutation(n_genes)],
+        training_shift=np.log1p(rates * up) - np.log1p(rates) + rng.normal(0, 0.1, n_genes),
+        weights=rng.gamma(0.5, 1.0, n_genes),
+        others=others,
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pb_eval
 import pytest
 
-MODULES = sorted(f"pb_eval.{module.name}" for module in pkgutil.iter_modules(pb_eval.__path__))
+MODULES = sorted(module.name for module in pkgutil.walk_packages(pb_eval.__path__, "pb_eval."))
 
 
 @pytest.mark.parametrize("name", MODULES)

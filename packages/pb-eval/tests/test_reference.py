@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from pb_eval import Reference, differential, evaluate, fit_basis, means, metric_names
+from pb_eval import DEFAULT_METRICS, METRICS, Reference, differential, evaluate, fit_basis, means
 from scipy import sparse
 
 
@@ -20,11 +20,19 @@ def test_errors_are_one_sentence(unit):
         Reference(unit.truth, unit.control, unit.genes, fit_basis(unit.training[:, 4:8], 2))
     with pytest.raises(ValueError, match="prediction has NaN or infinite values in 260 genes"):
         evaluate(np.full_like(unit.prediction, np.nan), Reference(unit.truth, unit.control, unit.genes))
+    with pytest.raises(ValueError, match=r"training_shift has shape \(3,\), expected \(260,\)"):
+        Reference(unit.truth, unit.control, unit.genes, training_shift=[0, 1, 2])
+    with pytest.raises(ValueError, match="weights go from -1 to 258, expected none below 0"):
+        Reference(unit.truth, unit.control, unit.genes, weights=np.arange(-1, 259))
+    with pytest.raises(ValueError, match="weights has 260 NaN or infinite values"):
+        Reference(unit.truth, unit.control, unit.genes, weights=np.full(260, np.nan))
 
 
 def test_without_a_basis_the_default_leaves_out_pca_space(unit):
-    reference = Reference(unit.truth, unit.control, unit.genes)
-    assert set(metric_names()) - set(evaluate(unit.prediction, reference)) == {"edistance"}
+    reference = Reference(unit.truth, unit.control, unit.genes, **unit.extras)
+    assert set(DEFAULT_METRICS) - set(evaluate(unit.prediction, reference)) == {
+        name for name in DEFAULT_METRICS if METRICS[name].space == "pca"
+    }
     with pytest.raises(ValueError, match="needs a basis of training cells"):
         evaluate(unit.prediction, reference, ["edistance"])
 
@@ -32,11 +40,11 @@ def test_without_a_basis_the_default_leaves_out_pca_space(unit):
 def test_what_concerns_the_unit_is_computed_once(unit, monkeypatch):
     calls = []
     original = differential.rank_sums
-    monkeypatch.setattr(differential, "rank_sums", lambda *a: calls.append("ranks") or original(*a))
+    monkeypatch.setattr(differential, "rank_sums", lambda *a: calls.append(a[0] is unit.truth) or original(*a))
     reference = Reference(unit.truth, unit.control, unit.genes, fit_basis(unit.training))
     for _ in range(3):
         evaluate(unit.prediction, reference)
-    assert calls == ["ranks"]
+    assert calls.count(True) == 1
 
 
 def test_a_value_does_not_depend_on_the_other_metrics_or_models(unit):

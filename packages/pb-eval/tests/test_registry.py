@@ -8,7 +8,18 @@ from types import SimpleNamespace
 import numpy as np
 import pb_eval
 import pytest
-from pb_eval import DEFAULT_METRICS, METRICS, Metric, Reference, evaluate, fit_basis, get_metric, metric_names, registry
+from pb_eval import (
+    DEFAULT_METRICS,
+    METRICS,
+    Metric,
+    Reference,
+    catalogue,
+    evaluate,
+    fit_basis,
+    get_metric,
+    metric_names,
+    registry,
+)
 from pb_eval.registry import default_metrics
 
 SITUATIONS = {
@@ -27,7 +38,7 @@ SITUATIONS = {
 @pytest.mark.parametrize("name", sorted(METRICS))
 def test_degenerate_input_gives_what_is_declared(name, situation, unit):
     prediction, truth, control = SITUATIONS[situation](unit)
-    reference = Reference(truth, control, unit.genes, fit_basis(unit.training, 5))
+    reference = Reference(truth, control, unit.genes, fit_basis(unit.training, 5), **unit.extras)
     value = evaluate(prediction, reference, [name])[name]
     declared = METRICS[name].degenerate
     if situation in declared:
@@ -45,22 +56,49 @@ def test_entries_are_complete(name):
     metric = METRICS[name]
     assert metric.name == name
     assert metric.direction in {"higher", "lower", "target"}
-    assert metric.range[0] <= metric.perfect <= metric.range[1]
+    assert metric.range[0] <= metric.perfect <= metric.range[1] or math.isnan(metric.perfect)
     assert metric.version >= 1
     assert metric.family
     assert metric.gene_set
     assert len(metric.definition) > 40
 
 
-def test_default_metrics_are_all_metrics_once():
-    assert sorted(DEFAULT_METRICS) == sorted(METRICS)
-    assert tuple(METRICS) == DEFAULT_METRICS
+def test_default_metrics_come_in_order_the_headline_first():
+    assert tuple(name for name in METRICS if METRICS[name].default) == DEFAULT_METRICS
+    assert DEFAULT_METRICS[0] == "r2_mean_all"
+    assert len({metric.name for metric in catalogue.METRICS}) == len(catalogue.METRICS)
+
+
+FROZEN = {
+    **dict.fromkeys(("r2_mean_all", "r2_mean_top20", "r2_mean_top100", "mse_mean", "mae_mean"), 1),
+    **dict.fromkeys(("r2_mean_all_resampled", "r2_mean_top20_resampled", "r2_mean_top100_resampled"), 1),
+    **dict.fromkeys(("pearson_delta", "cosine_delta", "edistance", "variance_ratio"), 1),
+    **dict.fromkeys(("overlap_top100", "direction_match"), 1),
+}
+
+
+def test_the_first_metrics_keep_their_names_and_versions():
+    assert {name: METRICS[name].version for name in FROZEN} == FROZEN
+    assert set(FROZEN) <= set(DEFAULT_METRICS)
+
+
+NEEDY = sorted(name for name, metric in METRICS.items() if metric.needs)
+
+
+@pytest.mark.parametrize("name", NEEDY)
+def test_without_what_it_needs_a_metric_is_nan_and_left_out_by_default(name, unit):
+    given = {key: value for key, value in unit.extras.items() if key not in METRICS[name].needs}
+    reference = Reference(unit.truth, unit.control, unit.genes, **given)
+    assert math.isnan(evaluate(unit.prediction, reference, [name])[name])
+    assert name not in evaluate(unit.prediction, reference)
 
 
 def test_an_unknown_metric_is_answered_with_near_names():
     with pytest.raises(ValueError, match="unknown metric 'pearson_dleta': did you mean pearson_delta"):
         get_metric("pearson_dleta")
-    with pytest.raises(ValueError, match="choose among cosine_delta, direction_match"):
+    with pytest.raises(
+        ValueError, match=r"choose among r2_mean_all, .* or another of the [0-9]+ that metric_names\(\) lists"
+    ):
         get_metric("###")
 
 
@@ -102,7 +140,7 @@ def test_metrics_of_other_packages_come_in_by_entry_point(unit):
     assert {"worst_gene", "on_demand"} <= set(metric_names())
     assert evaluate(unit.prediction, reference, ["on_demand"]) == {"on_demand": worst}
     scored = evaluate(unit.prediction, reference)
-    built_in = [name for name in DEFAULT_METRICS if METRICS[name].space != "pca"]
+    built_in = [name for name in DEFAULT_METRICS if METRICS[name].space != "pca" and not METRICS[name].needs]
     assert list(scored) == [*built_in, "worst_gene"]
     assert scored["worst_gene"] == worst
     assert default_metrics() == [*DEFAULT_METRICS, "worst_gene"]

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import stats
 
+from pb_eval.genes import sign_agreement
 from pb_eval.matrix import ROUNDING
-from pb_eval.means import pearson
+from pb_eval.means import pearson, r2_score
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from pb_eval.reference import Cells, Reference
 
-__all__ = ["cosine", "cosine_delta", "pearson_delta", "shift"]
+__all__ = [
+    "cosine",
+    "cosine_delta",
+    "pearson_delta",
+    "r2_score_delta",
+    "r2_weighted_delta",
+    "residual",
+    "shift",
+    "similarity",
+    "spearman",
+]
+
+_STORED = 1e-6  # relative size of what storing cells as float32 may add to a mean
 
 
 def shift(mean: NDArray[np.float64], control_mean: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -47,6 +63,57 @@ def cosine(truth: NDArray[np.float64], prediction: NDArray[np.float64]) -> float
     return float(np.clip(truth @ prediction / product, -1.0, 1.0)) if product > 0 else 0.0
 
 
+def spearman(truth: NDArray[np.float64], prediction: NDArray[np.float64]) -> float:
+    """Spearman correlation: Pearson correlation of ranks, ties sharing their mean rank.
+
+    A constant prediction gives 0 (no skill), a constant truth nan (nothing to be told).
+
+    Examples
+    --------
+    >>> round(spearman(np.array([1.0, 2.0, 3.0]), np.array([10.0, 20.0, 15.0])), 9)
+    0.5
+    """
+    return float(pearson(stats.rankdata(truth), stats.rankdata(prediction)))
+
+
+def residual(cells: Cells, training_shift: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Shift of a group less the mean shift of the training contexts: what is specific to the context, ``(genes,)``.
+
+    A residual that storing cells as float32 may have made is set to zero, so that a prediction of the mean response
+    scores as no skill and not by its rounding.
+    """
+    difference = cells.shift - training_shift
+    size = np.maximum(np.abs(cells.mean), np.abs(cells.control.mean))
+    return np.where(np.abs(difference) > _STORED * size, difference, 0.0)
+
+
+def similarity(prediction: Cells, reference: Reference, *, measure: str, specific: bool = False) -> float:
+    """Likeness of the true and the predicted shift.
+
+    Parameters
+    ----------
+    measure
+        ``pearson``, ``spearman``, ``cosine`` or ``sign`` (share of true shifts whose sign is predicted).
+    specific
+        Whether the training contexts' mean shift is taken off both first.
+    """
+    if specific and reference.training_shift is not None:
+        pair = residual(reference.truth, reference.training_shift), residual(prediction, reference.training_shift)
+    else:
+        pair = reference.truth.shift, prediction.shift
+    return float(_MEASURES[measure](*pair))
+
+
+def r2_score_delta(prediction: Cells, reference: Reference) -> float:
+    """Coefficient of determination of shifts."""
+    return r2_score(reference.truth.shift, prediction.shift)
+
+
+def r2_weighted_delta(prediction: Cells, reference: Reference) -> float:
+    """Coefficient of determination of shifts, genes weighted by the reference's weights."""
+    return r2_score(reference.truth.shift, prediction.shift, reference.weights)
+
+
 def pearson_delta(prediction: Cells, reference: Reference) -> float:
     """Pearson correlation over genes of the true and the predicted shift."""
     return float(pearson(reference.truth.shift, prediction.shift))
@@ -55,3 +122,11 @@ def pearson_delta(prediction: Cells, reference: Reference) -> float:
 def cosine_delta(prediction: Cells, reference: Reference) -> float:
     """Cosine of the angle between the true and the predicted shift."""
     return cosine(reference.truth.shift, prediction.shift)
+
+
+_MEASURES: dict[str, Callable[..., Any]] = {
+    "pearson": pearson,
+    "spearman": spearman,
+    "cosine": cosine,
+    "sign": sign_agreement,
+}

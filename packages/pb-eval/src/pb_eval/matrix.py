@@ -10,7 +10,7 @@ from scipy import sparse
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["ROUNDING", "Matrix", "Moments", "as_matrix", "moments", "subsample"]
+__all__ = ["ROUNDING", "Matrix", "Moments", "as_matrix", "linear_means", "moments", "subsample"]
 
 Matrix: TypeAlias = "NDArray[Any] | sparse.csr_matrix[Any] | sparse.csr_array[Any]"
 
@@ -18,6 +18,7 @@ ROUNDING = 1e-12
 """Relative size below which a difference of float64 sums is rounding, not signal."""
 
 _ROWS = 512
+_LARGEST = 50.0
 
 
 class Moments(NamedTuple):
@@ -90,6 +91,36 @@ def moments(matrix: Matrix) -> Moments:
     squares = _centred_squares(matrix, mean)
     squares[squares <= n_cells * (ROUNDING * mean) ** 2] = 0.0
     return Moments(mean, squares / (n_cells - 1), n_cells)
+
+
+def linear_means(matrix: Matrix) -> NDArray[np.float64]:
+    """Mean of each gene before log1p, ``mean(exp(x) - 1)``, ``(genes,)``.
+
+    Values are first cut to 0 to 50: below there is no expression, and above no mean that could be told from infinity.
+
+    Parameters
+    ----------
+    matrix
+        ``(cells, genes)``, log1p.
+
+    Examples
+    --------
+    >>> linear_means(np.log1p([[1.0, 0.0], [3.0, 0.0]])).round(9)
+    array([2., 0.])
+    """
+    n_cells, n_genes = (int(length) for length in matrix.shape)
+    if not isinstance(matrix, np.ndarray):
+        values = _linear(matrix.data)
+        return np.asarray(np.bincount(matrix.indices, weights=values, minlength=n_genes) / n_cells)
+    total = np.zeros(n_genes)
+    for start in range(0, n_cells, _ROWS):
+        total += _linear(matrix[start : start + _ROWS]).sum(axis=0)
+    return total / n_cells
+
+
+def _linear(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Undo log1p."""
+    return np.asarray(np.expm1(np.clip(values, 0.0, _LARGEST, dtype=np.float64)))
 
 
 def subsample(n_cells: int, size: int, seed: int) -> NDArray[np.intp]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "mae_mean",
     "mse_mean",
+    "mse_mean_corrected",
     "pearson",
     "r2_mean_all",
     "r2_mean_all_resampled",
@@ -23,7 +24,11 @@ __all__ = [
     "r2_mean_top20_resampled",
     "r2_mean_top100",
     "r2_mean_top100_resampled",
+    "r2_score",
+    "r2_score_mean",
     "resampled_means",
+    "rmse_mean",
+    "wmse_mean",
 ]
 
 _BLOCK = 256
@@ -50,6 +55,33 @@ def pearson(truth: NDArray[np.float64], prediction: NDArray[np.float64]) -> NDAr
     dot = np.sum(t * p, axis=-1)
     correlation = np.divide(dot, product, out=np.zeros_like(dot), where=product > 0)
     return np.where(np.any(t != 0, axis=-1), np.clip(correlation, -1.0, 1.0), np.nan)[()]
+
+
+def r2_score(
+    truth: NDArray[np.float64], prediction: NDArray[np.float64], weights: NDArray[np.float64] | None = None
+) -> float:
+    """Coefficient of determination, ``1 - sum w (t - p)^2 / sum w (t - mean_w t)^2``.
+
+    A constant truth gives nan. Without weights it is scikit-learn's ``r2_score(truth, prediction)``.
+
+    Parameters
+    ----------
+    truth, prediction
+        ``(genes,)``.
+    weights
+        ``(genes,)``, not negative; None weighs all alike.
+
+    Examples
+    --------
+    >>> r2_score(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 4.0]))
+    0.5
+    """
+    w = np.ones_like(truth) if weights is None else weights
+    counted = truth[w > 0]
+    if not _centred(counted).any():
+        return float("nan")
+    total = w @ (truth - np.average(truth, weights=w)) ** 2
+    return float(1.0 - w @ (truth - prediction) ** 2 / total)
 
 
 def resampled_means(matrix: Matrix, *, draws: int = 100, fraction: float = 0.8, seed: int = 0) -> NDArray[np.float64]:
@@ -123,6 +155,32 @@ def mse_mean(prediction: Cells, reference: Reference) -> float:
 def mae_mean(prediction: Cells, reference: Reference) -> float:
     """Mean over genes of the absolute difference of means."""
     return float(np.mean(np.abs(reference.truth.mean - prediction.mean)))
+
+
+def rmse_mean(prediction: Cells, reference: Reference) -> float:
+    """Square root of the mean over genes of the squared difference of means."""
+    return float(np.sqrt(mse_mean(prediction, reference)))
+
+
+def r2_score_mean(prediction: Cells, reference: Reference) -> float:
+    """Coefficient of determination of means."""
+    return r2_score(reference.truth.mean, prediction.mean)
+
+
+def wmse_mean(prediction: Cells, reference: Reference) -> float:
+    """Squared difference of means, averaged with the reference's weights of genes."""
+    return float(np.average((reference.truth.mean - prediction.mean) ** 2, weights=reference.weights))
+
+
+def mse_mean_corrected(prediction: Cells, reference: Reference) -> float:
+    """Squared difference of means less what the finite number of true cells adds to it.
+
+    ``mean_g [(t_g - p_g)^2 - v_g / n]`` with the variance ``v_g`` over ``n`` true cells: in expectation the squared
+    error against the mean of infinitely many true cells, below 0 by chance. The prediction's own noise stays in: were
+    it taken off, inflating the variance would pay.
+    """
+    noise = reference.truth.moments.variance / reference.truth.n_cells
+    return float(np.mean((reference.truth.mean - prediction.mean) ** 2 - noise))
 
 
 def _r2_of_top(prediction: Cells, reference: Reference, k: int) -> float:

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from pb_eval import differential
+from pb_eval.context import vector
 from pb_eval.deltas import shift
+from pb_eval.distances import median_distance
+from pb_eval.folds import log_fold
 from pb_eval.genes import rank_up_regulated
-from pb_eval.matrix import Matrix, Moments, as_matrix, moments
+from pb_eval.matrix import Matrix, Moments, as_matrix, linear_means, moments
 from pb_eval.means import resampled_means
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from pb_eval.context import OtherUnit
     from pb_eval.spaces import Basis
 
 __all__ = ["Cells", "Reference"]
+
+T = TypeVar("T")
 
 
 class Cells:
@@ -46,6 +52,14 @@ class Cells:
         self.basis = basis
         self.seed = seed
         self._control = control
+        self._remembered: dict[Hashable, Any] = {}
+
+    def remember(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """Return what several metrics share, computed once."""
+        if key not in self._remembered:
+            self._remembered[key] = compute()
+        remembered: T = self._remembered[key]
+        return remembered
 
     @property
     def n_cells(self) -> int:
@@ -88,6 +102,21 @@ class Cells:
         return differential.t_test(self.moments, self.control.moments)
 
     @cached_property
+    def significant(self) -> NDArray[np.intp]:
+        """Columns of the genes that differ from control (Wilcoxon, Benjamini-Hochberg FDR < 0.05)."""
+        return np.flatnonzero(self.wilcoxon.adjusted < 0.05)
+
+    @cached_property
+    def linear_mean(self) -> NDArray[np.float64]:
+        """Mean of each gene before log1p, ``(genes,)``."""
+        return linear_means(self.matrix)
+
+    @cached_property
+    def log_fold(self) -> NDArray[np.float64]:
+        """Log2 fold change of the mean before log1p against control, ``(genes,)``."""
+        return log_fold(self.linear_mean, self.control.linear_mean)
+
+    @cached_property
     def coordinates(self) -> NDArray[np.float64]:
         """Coordinates in the training cells' principal components, ``(cells, components)``."""
         if self.basis is None:
@@ -116,6 +145,17 @@ class Reference:
         Principal components of the training cells; None leaves out the metrics that need them.
     seed
         Of the resampled means and of the draw that equals group sizes.
+    training_shift
+        Mean shift of the training contexts under the same perturbation, ``(genes,)``; None leaves out the residuals.
+        :func:`pb_eval.context.training_response` gives it and the weights.
+    weights
+        Of the genes, not negative, from data that is not scored, ``(genes,)``; None leaves out the weighted metrics.
+    others
+        Truths of the units that a prediction could be mistaken for, by name (:func:`pb_eval.context.other_unit`); None
+        or none leaves out the discrimination scores.
+    targets
+        Genes that the perturbation targets, left out where units are told apart; those that are not among the genes
+        do not count.
 
     Raises
     ------
@@ -130,12 +170,27 @@ class Reference:
     """
 
     def __init__(
-        self, truth: Any, control: Any, genes: Sequence[str], basis: Basis | None = None, seed: int = 0
+        self,
+        truth: Any,
+        control: Any,
+        genes: Sequence[str],
+        basis: Basis | None = None,
+        seed: int = 0,
+        *,
+        training_shift: Any = None,
+        weights: Any = None,
+        others: Mapping[str, OtherUnit] | None = None,
+        targets: Sequence[str] = (),
     ) -> None:
         self.genes = [str(gene) for gene in genes]
         self.basis = basis
         self.seed = seed
         _check_genes(self.genes, basis)
+        n_genes = len(self.genes)
+        self.training_shift = None if training_shift is None else vector(training_shift, "training_shift", n_genes)
+        self.weights = None if weights is None else _checked_weights(weights, n_genes)
+        self.others = _checked_others(others, n_genes) if others else None
+        self.targets = tuple(targets)
         self.control = Cells(as_matrix(control, "control", len(self.genes)), basis=basis, seed=seed)
         self.truth = self.cells(truth, "truth")
 
@@ -157,6 +212,10 @@ class Reference:
         checked = as_matrix(matrix, name, len(self.genes))
         return Cells(checked, control=self.control, basis=self.basis, seed=self.seed)
 
+    def columns(self, names: Sequence[str]) -> NDArray[np.intp]:
+        """Columns of the genes of these names; others are passed over."""
+        return np.flatnonzero(np.isin(self.genes, list(names)))
+
     def up_regulated(self, cells: Cells, k: int) -> NDArray[np.intp]:
         """Columns of the up to ``k`` genes of a group with the highest Welch t score above 0."""
         score = cells.t_test.score
@@ -170,14 +229,38 @@ class Reference:
         """
         return self._truth_ranking[:k]
 
-    @cached_property
+    @property
     def significant(self) -> NDArray[np.intp]:
         """Columns of the genes that differ between truth and control (Wilcoxon, FDR < 0.05)."""
-        return np.flatnonzero(self.truth.wilcoxon.adjusted < 0.05)
+        return self.truth.significant
+
+    @cached_property
+    def scale(self) -> float:
+        """Median distance between measured cells in PCA space, which no prediction can change."""
+        return median_distance([self.truth.coordinates, self.control.coordinates], self.seed)
 
     @cached_property
     def _truth_ranking(self) -> NDArray[np.intp]:
         return rank_up_regulated(self.truth.rank_sums.auroc, self.truth.shift, self.genes)
+
+
+def _checked_weights(weights: Any, n_genes: int) -> NDArray[np.float64]:
+    """Refuse weights that average nothing."""
+    checked = vector(weights, "weights", n_genes)
+    if (checked < 0).any() or not checked.any():
+        msg = f"weights go from {checked.min():g} to {checked.max():g}, expected none below 0 and some above."
+        raise ValueError(msg)
+    return checked
+
+
+def _checked_others(others: Mapping[str, OtherUnit], n_genes: int) -> dict[str, OtherUnit]:
+    """Refuse other units of other genes."""
+    return {
+        name: unit._replace(
+            mean=vector(unit.mean, f"mean of {name}", n_genes), shift=vector(unit.shift, f"shift of {name}", n_genes)
+        )
+        for name, unit in others.items()
+    }
 
 
 def _check_genes(genes: Sequence[str], basis: Basis | None) -> None:

@@ -9,6 +9,7 @@ from pb_eval.registry import default_metrics, get_metric
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pb_eval.metric import Metric
     from pb_eval.reference import Reference
 
 __all__ = ["evaluate"]
@@ -24,8 +25,8 @@ def evaluate(prediction: Any, reference: Reference, metrics: Sequence[str] | Non
     reference
         True and control cells of the unit; keep it for the next model, it remembers what it has computed.
     metrics
-        Names; None for the default ones (`Metric.default`, those of other packages too), less those in PCA space where
-        the reference has no basis.
+        Names; None for the default ones (`Metric.default`, those of other packages too), less those that need what the
+        reference was not given: a basis (PCA space), or what `Metric.needs` lists.
 
     Returns
     -------
@@ -47,7 +48,13 @@ def evaluate(prediction: Any, reference: Reference, metrics: Sequence[str] | Non
     """
     names = default_metrics() if metrics is None else metrics
     chosen = [get_metric(name) for name in names]
-    if metrics is None and reference.basis is None:
-        chosen = [metric for metric in chosen if metric.space != "pca"]
+    if metrics is None:
+        chosen = [metric for metric in chosen if _can_be_computed(metric, reference)]
     cells = reference.cells(prediction)
     return {metric.name: metric.compute(cells, reference) for metric in chosen}
+
+
+def _can_be_computed(metric: Metric, reference: Reference) -> bool:
+    """Tell whether the reference holds what the metric needs."""
+    needs = ("basis", *metric.needs) if metric.space == "pca" else metric.needs
+    return all(getattr(reference, need) is not None for need in needs)

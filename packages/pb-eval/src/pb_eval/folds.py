@@ -1,0 +1,75 @@
+"""How well log fold changes are predicted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import stats
+
+from pb_eval.matrix import ROUNDING
+from pb_eval.means import pearson
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pb_eval.reference import Cells, Reference
+
+__all__ = ["lfc_nmae", "log_fold", "normalised_error", "pearson_lfc", "spearman_lfc"]
+
+_PSEUDOCOUNT = 0.1
+
+
+def log_fold(mean: NDArray[np.float64], control_mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log2 fold change, ``log2((m + 0.1) / (m0 + 0.1))`` of means before log1p, ``(genes,)``.
+
+    The pseudocount keeps genes that control hardly expresses from ruling the value. A difference within the rounding of
+    the means is no change.
+
+    Parameters
+    ----------
+    mean, control_mean
+        ``(genes,)``, not negative, in counts per the normalisation's target.
+
+    Examples
+    --------
+    >>> log_fold(np.array([0.7, 0.3]), np.array([0.3, 0.3])).round(9)
+    array([1., 0.])
+    """
+    same = np.abs(mean - control_mean) <= ROUNDING * np.maximum(mean, control_mean)
+    return np.where(same, 0.0, np.log2((mean + _PSEUDOCOUNT) / (control_mean + _PSEUDOCOUNT)))
+
+
+def normalised_error(truth: NDArray[np.float64], prediction: NDArray[np.float64]) -> float:
+    """Absolute error over the size of the truth, ``sum |p - t| / sum |t|``; 1 for no change, nan for no true change.
+
+    Examples
+    --------
+    >>> normalised_error(np.array([1.0, -3.0]), np.array([2.0, -3.0]))
+    0.25
+    """
+    size = float(np.abs(truth).sum())
+    return float(np.abs(prediction - truth).sum() / size) if size > 0 else float("nan")
+
+
+def lfc_nmae(prediction: Cells, reference: Reference) -> float:
+    """Normalised absolute error of the log fold changes of the significant genes."""
+    return normalised_error(*_significant(prediction, reference))
+
+
+def pearson_lfc(prediction: Cells, reference: Reference) -> float:
+    """Pearson correlation of the log fold changes of the significant genes."""
+    truth, predicted = _significant(prediction, reference)
+    return float(pearson(truth, predicted)) if truth.size else float("nan")
+
+
+def spearman_lfc(prediction: Cells, reference: Reference) -> float:
+    """Spearman correlation of the log fold changes of the significant genes."""
+    truth, predicted = (stats.rankdata(values) for values in _significant(prediction, reference))
+    return float(pearson(truth, predicted)) if truth.size else float("nan")
+
+
+def _significant(prediction: Cells, reference: Reference) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Take true and predicted log fold changes of the genes that are significant in truth."""
+    genes = reference.significant
+    return reference.truth.log_fold[genes], prediction.log_fold[genes]
