@@ -165,7 +165,7 @@ Test error, mean (standard deviation) over five folds; 1 thread, {versions}, see
 
 Seconds are for the whole sweep of a loss: 5 folds x 3 learning rates x 3 weight decays x 3 parameters, 100 epochs
 each. `far` is the paper's formula, `far (authors' code)` has standard deviations of n - 1 and half the variance.
-`ranksim` keeps the published weight of 100, which swamps MAE on these targets; the authors' own notebook shows the same.
+`ranksim` keeps the published weight of 100, which swamps MAE on these targets, as in the authors' own notebook.
 """
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 from pb_cli.board import board_of, label
+from pb_cli.display import clock
 from pb_eval import Leaderboard, read_table
 
 METRICS = ("r2_mean_all", "r2_mean_top20", "r2_mean_top100", "mse_mean", "pearson_delta", "overlap_top100", "edistance")
@@ -26,9 +27,10 @@ def main() -> None:
     board = board_of(results)
     print(heading(given.experiment, record, costs))
     print(scores(board))
-    print(gains(board))
-    print(by_context(results, "r2_mean_all"))
-    print(by_context(results, "r2_mean_top100"))
+    if not board.table["is_baseline"].all():
+        print(gains(board))
+    print(by_unit(results, "r2_mean_all"))
+    print(by_unit(results, "r2_mean_top100"))
     print(cost_table(costs))
 
 
@@ -36,14 +38,14 @@ def heading(experiment: Path, record: dict, costs: pd.DataFrame) -> str:
     """Say what was run, with what, and how much of it is here."""
     done = (costs["status"] == "done").sum()
     packages = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-    hours = (costs["fit_seconds"].sum() + costs["predict_seconds"].sum()) / 3600
+    seconds = costs["fit_seconds"].sum() + costs["predict_seconds"].sum()
     seeds = ", ".join(map(str, sorted(costs["seed"].unique())))
     return f"""# {experiment.stem}
 
     pb bench {experiment} --out runs/{experiment.stem} --jobs 2
     python experiments/make_page.py runs/{experiment.stem} {experiment} > {experiment.with_suffix(".md")}
 
-{done} of {len(costs)} tasks done; seeds {seeds} (deterministic baselines once); {hours:.1f} hours of fitting and \
+{done} of {len(costs)} tasks done; seeds {seeds} (deterministic baselines once); {clock(seconds)} of fitting and \
 predicting on {", ".join(sorted(costs["device"].dropna().unique()))}.
 
 What the split supports: {record["claim"]}
@@ -53,13 +55,13 @@ Versions: {packages}.
 
 
 def scores(board: Leaderboard) -> str:
-    """Mean over held-out contexts, with the spread over seeds; the best baseline in italics."""
+    """Mean over held-out units, with the spread over seeds; the best baseline in italics."""
     wide = {column: board.wide(column) for column in ("mean", "spread")}
     rows = [
         [label(*row), *(cell(wide["mean"].loc[row, m], wide["spread"].loc[row, m], board, row, m) for m in METRICS)]
         for row in wide["mean"].index
     ]
-    words = "Mean over held-out contexts ± standard deviation over seeds; best baseline in italics"
+    words = "Mean over held-out units ± standard deviation over seeds; best baseline in italics"
     return f"## {words}\n\n{markdown(['model', *METRICS], rows)}"
 
 
@@ -78,12 +80,14 @@ def gains(board: Leaderboard) -> str:
     return f"## Gain over the best baseline (positive: better)\n\n{markdown(['model', *METRICS], rows)}"
 
 
-def by_context(results: pd.DataFrame, metric: str) -> str:
-    """Mean over seeds of one metric, per held-out context."""
+def by_unit(results: pd.DataFrame, metric: str) -> str:
+    """Mean over seeds of one metric, per held-out unit, named by what differs between units."""
     chosen = results[results["metric"] == metric]
-    table = chosen.pivot_table(index=["model", "profile"], columns="context", values="value", sort=False)
+    varying = [name for name in ("context", "perturbation", "dose") if len(chosen[name].unique()) > 1]
+    chosen = chosen.assign(unit=chosen[varying or ["context"]].astype(str).agg(", ".join, axis=1))
+    table = chosen.pivot_table(index=["model", "profile"], columns="unit", values="value", sort=False)
     rows = [[label(*row), *map(number, values)] for row, values in zip(table.index, table.to_numpy(), strict=True)]
-    return f"## {metric} by held-out context (mean over seeds)\n\n{markdown(['model', *table.columns], rows)}"
+    return f"## {metric} by held-out unit (mean over seeds)\n\n{markdown(['model', *table.columns], rows)}"
 
 
 def cost_table(costs: pd.DataFrame) -> str:

@@ -373,6 +373,41 @@ def test_a_prepared_file_needs_no_flags(pb, data_file: Path):
     assert pb("bench", "--data", "my.h5ad", "--model", "control", "--dry-run").exit_code == 0
 
 
+def test_simulated_data_need_no_flags_and_are_never_overwritten(pb):
+    small = ("--contexts", 2, "--cells", 5, "--controls", 10, "--genes", 60, "--responding", 5)
+    made = pb("data", "simulate", "sim.h5ad", "--doses", "0.5,2", "--combinations", 1, *small)
+    assert made.exit_code == 0, made.output
+    assert "sim.h5ad: 100 cells x 60 genes, 18 conditions in 2 contexts." in made.stderr
+    info = json.loads(pb("data", "info", "--data", "sim.h5ad", "--json").stdout)
+    assert "X holds counts" in info["size"]
+    assert set(info["cells"]) == {"CD14+ Monocytes", "CD4 T cells"}
+    assert info["cells"]["CD4 T cells"]["drug1"] == 10
+    assert pb("data", "validate", "sim.h5ad").exit_code == 0
+    assert pb("bench", "--data", "sim.h5ad", "--model", "control", "--dry-run").exit_code == 0
+    before = (pb.folder / "sim.h5ad").read_bytes()
+    again = pb("data", "simulate", "sim.h5ad", *small)
+    assert again.exit_code == 2
+    assert "sim.h5ad is there already; give another name." in " ".join(again.stderr.split())
+    assert (pb.folder / "sim.h5ad").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("--doses", "1,two"), 2, "--doses has 'two', which is no number"),
+        (("--doses", "0,1"), 2, "give different finite numbers above 0"),
+        (("--cells", "400"), 2, "take 6100 real control cells of each context"),
+        (("--combinations", "4"), 2, "n_combinations is 4, but there can be no more than 3"),
+        (("--contexts", "9"), 2, "9 contexts and 2000 genes are asked for"),
+    ],
+)
+def test_a_simulation_that_cannot_be_is_one_sentence(pb, arguments, code: int, words: str):
+    result = pb("data", "simulate", "sim.h5ad", *arguments)
+    assert result.exit_code == code
+    assert words in " ".join(result.stderr.replace("\u2502", " ").split())
+    assert not (pb.folder / "sim.h5ad").exists()
+
+
 def test_columns_must_be_named(pb, data_file: Path):
     result = pb("bench", "--data", data_file, "--context-key", "kind")
     assert result.exit_code == 2
@@ -389,15 +424,16 @@ def test_a_wrong_name_in_the_table_of_keys_is_a_usage_error(pb, data_file: Path)
     assert "did you mean 'dose'" in result.stderr
 
 
-def test_listings(pb):
-    listed = json.loads(pb("ls", "--json").stdout)
-    assert set(listed) == {"datasets", "models", "metrics", "losses", "splits"}
-    assert all(listed.values())
-    assert "similarity-shift" in pb("ls", "models").stdout
-
-
 def test_help_of_every_verb_has_an_example(pb):
-    for verb in (("bench",), ("eval",), ("ls",), ("data", "info"), ("data", "validate"), ("data", "prepare")):
+    for verb in (
+        ("bench",),
+        ("eval",),
+        ("ls",),
+        ("data", "info"),
+        ("data", "validate"),
+        ("data", "prepare"),
+        ("data", "simulate"),
+    ):
         text = pb(*verb, "--help").stdout
         assert "Example" in text
         assert "pb " + " ".join(verb) in text

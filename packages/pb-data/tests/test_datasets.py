@@ -37,7 +37,7 @@ from pb_data.datasets.published import LIVER_CELL_TYPES
 from pb_data.datasets.registry import check_option
 from scipy import sparse
 
-ON_FILE = [name for name in DATASETS if name != "pbmc"]
+ON_FILE = [name for name in DATASETS if not card(name).embedded]
 IMMUNE = ("B Cells", "T Cells")
 
 
@@ -77,7 +77,8 @@ def published(tmp_path: Path) -> Callable[[str], Path]:
 
 
 def test_names() -> None:
-    assert dataset_names() == ["pbmc", "pbmc-scgen", "nault", "nault-liver", "cross-species", "sciplex3"]
+    published = ["pbmc-scgen", "nault", "nault-liver", "cross-species", "sciplex3"]
+    assert dataset_names() == ["pbmc", "norman", "mcfaline", *published]
 
 
 @pytest.mark.parametrize("name", dataset_names())
@@ -89,7 +90,7 @@ def test_every_card_says_what_it_must(name: str) -> None:
 
 
 def test_misspelt_names_and_options() -> None:
-    with pytest.raises(ValueError, match=r"no data set 'pmbc'; did you mean 'pbmc'.*choose from: pbmc, pbmc-scgen"):
+    with pytest.raises(ValueError, match=r"no data set 'pmbc'; did you mean 'pbmc'.*choose from: pbmc, norman"):
         load("pmbc")
     with pytest.raises(ValueError, match=r"'pbmc' has no option 'singlet'; did you mean 'singlets'.*megakaryocytes"):
         load("pbmc", singlet=True)
@@ -286,7 +287,7 @@ def test_the_cache_lies_in_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_
 @pytest.mark.parametrize("name", dataset_names())
 def test_recipes_rebuild_the_data(name: str, published: Callable[[str], Path]) -> None:
     options = {"pbmc": {"singlets": False}, "nault": {"min_genes": 0}}.get(name, {})
-    data = load(name, path=None if name == "pbmc" else published(name), **options)
+    data = load(name, path=published(name) if name in ON_FILE else None, **options)
     again = load_source(json.loads(json.dumps(data.source)))
     assert again.source == data.source
     assert again.keys == data.keys

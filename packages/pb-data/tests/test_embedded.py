@@ -1,4 +1,4 @@
-"""The embedded PBMC counts and their format."""
+"""The embedded matrices and their format."""
 
 import runpy
 import sys
@@ -101,7 +101,12 @@ def test_the_script_embeds_and_compares(
 def test_counts_that_do_not_fit_are_refused(make_cells: Callable[..., AnnData], tmp_path: Path) -> None:
     cells = make_cells()
     for wrong in (0.5, 70_000, -1):
-        counts = cells.X.copy()
+        counts = cells.X.astype(np.float64)
         counts.data[0] = wrong
         with pytest.raises(ValueError, match="do not fit 16-bit whole numbers"):
             write_embedded(tmp_path / "x.h5", counts, cells.obs, cells.var_names.to_numpy().astype(str))
+        with pytest.raises(ValueError, match="do not fit 32-bit numbers"):
+            write_embedded(
+                tmp_path / "x.h5", counts * np.pi, cells.obs, cells.var_names.to_numpy().astype(str), dtype=np.float32
+            )
+    assert not (tmp_path / "x.h5").exists()

@@ -30,10 +30,10 @@ def test_units_are_the_doses_in_the_order_of_numbers(make_labelled: Make) -> Non
     data = make_labelled(ONE_DRUG)
     assert split_units("leave-dose-out", data) == ["0.1", "1", "10"]
     assert resolve_unit("leave-dose-out", data, "10") == "10"
-    assert resolve_unit("leave-dose-out", data, 0) == "0.1"
-    assert resolve_unit("leave-dose-out", data, 1) == "1"  # a name comes before an index, which would be 1, too
-    with pytest.raises(ValueError, match=r"split 'leave-dose-out' of 'toy' has no unit '5' \(units: 0 0.1, 1 1, 2 10"):
-        resolve_unit("leave-dose-out", data, "5")
+    assert resolve_unit("leave-dose-out", data, 1) == resolve_unit("leave-dose-out", data, "1.0") == "1"
+    for wrong in ("2", "high"):  # no index: a number that is no dose is a mistake
+        with pytest.raises(ValueError, match=rf"of 'toy' has no dose '{wrong}' to hold out \(doses: 0.1, 1, 10\)"):
+            resolve_unit("leave-dose-out", data, wrong)
 
 
 def test_all_cells_at_the_dose_are_truth_and_everything_else_trains(make_labelled: Make, described: Describe) -> None:

@@ -24,6 +24,12 @@ class Problem(NamedTuple):
     def value(self, **settings: Any) -> Tensor:
         return self.loss(**settings)(*self.inputs)
 
+    def lists(self) -> list[Any]:
+        return [x.tolist() for x in self.inputs]
+
+    def numbers(self) -> dict[str, Any]:
+        return {key: x.tolist() if torch.is_tensor(x) else x for key, x in self.settings.items()}
+
     def value_and_gradient(self, **settings: Any) -> tuple[Tensor, Tensor]:
         x = self.inputs[0].detach().clone().requires_grad_()
         value = self.loss(**settings)(x, *self.inputs[1:])

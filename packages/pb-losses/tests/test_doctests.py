@@ -27,6 +27,15 @@ def test_public_functions_have_an_example(name):
         assert ">>>" in value.__doc__
 
 
+@pytest.mark.parametrize("name", ["get_loss", "loss_info", "gather_rows", *pb_losses.LOSSES])
+def test_what_is_refused_is_told(name):
+    function = {"gar": "far", "mae+pearson": "mae_pearson"}.get(name, name.replace("-", "_"))
+    assert "\n    Raises\n    ------\n" in getattr(pb_losses, function).__doc__
+    if name in pb_losses.LOSSES:
+        cls = getattr(pb_losses, pb_losses.LOSSES[name].partition(":")[2])
+        assert f"When called, as :func:`{function}`." in cls.__doc__
+
+
 def test_readme():
     result = doctest.testfile(str(README), module_relative=False)
     assert result.attempted > 10

@@ -14,8 +14,9 @@ from pb_models.registry import MODELS, MadeFor, ModelEntry, create, get_model, m
 def test_an_entry_says_what_the_class_says(name):
     model, entry = get_model(name), MODELS[name]
     assert issubclass(model, Model)
-    said = (f"{model.__module__}:{model.__qualname__}", model.summary, model.is_baseline, tuple(model.profiles))
-    assert (name, *said, model.unseen_perturbations, model.made_for) == (model.name, *entry)
+    where = f"{model.__module__}:{model.__qualname__}"
+    said = (where, model.summary, model.is_baseline, tuple(model.profiles), model.unseen_perturbations)
+    assert (name, *said, model.made_for, model.can_stack) == (model.name, *entry)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -128,7 +128,7 @@ def test_the_monitors_are_their_formulas(problem):
 
 
 def test_a_reference_validation_batch_below_three_cells_is_left_out():
-    from pb_models.latent import _whole_batches
+    from pb_models.vae_training import _whole_batches
 
     reference = create("scgen:reference").settings
     sizes = {n: len(_whole_batches(np.arange(n), reference)) for n in (31, 32, 33, 34, 35)}

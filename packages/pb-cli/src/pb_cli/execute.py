@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -35,48 +36,77 @@ class Event(NamedTuple):
 
 
 class Options(NamedTuple):
-    """How to run: nothing here changes a result, bar rounding between devices."""
+    """How to run: nothing here changes a result, bar rounding between devices and of seeds trained together."""
 
     jobs: int = 1
     device: str = "auto"
     save_model: bool = True
+    ensemble: bool = False
 
 
 def execute(tasks: Sequence[Task], folder: RunFolder, options: Options, emit: Callable[[Event], None]) -> None:
     """Run tasks, reporting events; failures are written to the run folder and do not stop the others."""
+    groups = group_seeds(tasks) if options.ensemble else [[task] for task in tasks]
     with limited_threads(options.jobs):
         if options.jobs == 1:
-            for task in tasks:
-                _run(task, folder, options, emit)
+            for group in groups:
+                _run(group, folder, options, emit)
         else:
-            _in_processes(tasks, folder, options, emit)
+            _in_processes(groups, folder, options, emit)
 
 
-def _run(task: Task, folder: RunFolder, options: Options, emit: Callable[[Event], None]) -> None:
-    """Run one task; whatever goes wrong becomes its traceback file and a `failed` event."""
-    from pb_cli.runner import run_task
+def group_seeds(tasks: Sequence[Task]) -> list[list[Task]]:
+    """Put tasks that differ in their seed only into one group, where the model can be trained so; in order."""
+    from pb_models.registry import model_entries
 
-    emit(Event("start", task.id))
+    entries = model_entries()
+    groups: dict[str, list[Task]] = {}
+    for task in tasks:
+        alike = replace(task, seed=0).id if entries[task.model].can_stack else task.id
+        groups.setdefault(alike, []).append(task)
+    return list(groups.values())
+
+
+def _run(group: Sequence[Task], folder: RunFolder, options: Options, emit: Callable[[Event], None]) -> None:
+    """Run a group of tasks; what goes wrong together is done one by one, what goes wrong alone is recorded."""
+    for task in group:
+        emit(Event("start", task.id))
+    together = len(group) > 1 and _attempt(group, folder, options, emit) is None
+    for task in group:
+        error = None if together else _attempt([task], folder, options, emit)
+        if error is None:
+            emit(Event("done", task.id))
+        else:
+            folder.write_traceback(task, "".join(traceback.format_exception(error)))
+            emit(Event("failed", task.id, f"{type(error).__name__}: {error}"))
+
+
+def _attempt(
+    group: Sequence[Task], folder: RunFolder, options: Options, emit: Callable[[Event], None]
+) -> Exception | None:
+    """Run tasks in one pass and return what went wrong, if anything."""
+    from pb_cli.runner import run_tasks
 
     def progress(step: "TrainingStep") -> None:
-        emit(Event("step", task.id, step))
+        for task in group:
+            emit(Event("step", task.id, step))
 
     try:
-        run_task(task, folder, device=options.device, save_model=options.save_model, progress=progress)
+        run_tasks(group, folder, device=options.device, save_model=options.save_model, progress=progress)
     except Exception as error:  # noqa: BLE001 (the boundary of a task: recorded, counted, exit code 1)
-        folder.write_traceback(task, traceback.format_exc())
-        emit(Event("failed", task.id, f"{type(error).__name__}: {error}"))
-    else:
-        emit(Event("done", task.id))
+        return error
+    return None
 
 
-def _in_processes(tasks: Sequence[Task], folder: RunFolder, options: Options, emit: Callable[[Event], None]) -> None:
-    """Share the tasks among processes."""
+def _in_processes(
+    groups: Sequence[Sequence[Task]], folder: RunFolder, options: Options, emit: Callable[[Event], None]
+) -> None:
+    """Share the groups of tasks among processes."""
     context = multiprocessing.get_context("spawn")
     events: queue.Queue[Event] = context.Queue()  # type: ignore[assignment] # the same methods
     pool = ProcessPoolExecutor(options.jobs, context, initializer=_start_worker, initargs=(events,))
     try:
-        futures = [pool.submit(_work, task, folder.path, options) for task in tasks]
+        futures = [pool.submit(_work, group, folder.path, options) for group in groups]
         _drain(events, futures, emit)
     except BaseException:
         _stop(pool)
@@ -124,9 +154,9 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(task: Task, path: Path, options: Options) -> None:
-    """Run one task in a worker process."""
-    _run(task, RunFolder(path), options, _events.put)
+def _work(group: Sequence[Task], path: Path, options: Options) -> None:
+    """Run a group of tasks in a worker process."""
+    _run(group, RunFolder(path), options, _events.put)
 
 
 def _stop(pool: ProcessPoolExecutor) -> None:

@@ -1,10 +1,12 @@
-"""One task: split, fit, predict, score, write. The model is handed training and control cells, never the truth."""
+"""Tasks: split, fit, predict, score, write. A model is handed training and control cells, never the truth."""
 
 import dataclasses
 import json
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anndata as ad
@@ -23,7 +25,7 @@ from pb_cli.unit import Condition, Unit, prepare
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Fitted", "fit_and_predict", "run_task", "score"]
+__all__ = ["Fitted", "run_tasks", "score"]
 
 
 class Fitted(NamedTuple):
@@ -34,61 +36,85 @@ class Fitted(NamedTuple):
     costs: dict[str, Any]
 
 
-def run_task(
-    task: Task,
+def run_tasks(
+    tasks: Sequence[Task],
     folder: RunFolder,
     *,
     device: str = "auto",
     save_model: bool = True,
     progress: Callable[[TrainingStep], None] | None = None,
 ) -> None:
-    """Run one task and write its folder; the folder appears only when everything in it is complete."""
-    with folder.writing(task) as draft, (draft / "log.txt").open("w", encoding="utf-8", buffering=1) as log:
+    """Run one task, or several that differ in their seeds only and are trained together, and write their folders.
+
+    The folders appear only when everything in them is complete.
+    """
+    with ExitStack() as stack:
+        drafts = [stack.enter_context(folder.writing(task)) for task in tasks]
+        logs = [stack.enter_context((draft / "log.txt").open("w", encoding="utf-8", buffering=1)) for draft in drafts]
 
         def report(step: TrainingStep) -> None:
-            log.write(f"epoch {step.epoch}/{step.n_epochs} loss {step.loss:.6g} monitor {step.monitor}\n")
+            for log in logs:
+                log.write(f"epoch {step.epoch}/{step.n_epochs} loss {step.loss:.6g} monitor {step.monitor}\n")
             if progress is not None:
                 progress(step)
 
-        log.write(f"{task.label} seed {task.seed}, held out: {task.held_out!r}\n")
-        unit = prepare(task.source, task.split, task.split_parameters, task.split_hash, task.preprocess)
-        unit = unit.at_dose(task.dose)
-        fitted = fit_and_predict(task, unit, device=device, progress=report)
-        log.write(f"costs {json.dumps(fitted.costs)}\n")
-        write_manifest(unit.split, draft / "manifest.json")
-        info = describe(task, unit, fitted)
-        write_prediction(draft / "prediction.h5ad", join(fitted.predictions, unit), info)
-        if save_model:
-            fitted.model.save(draft / "model")
-        write_table(score(fitted.predictions, unit, info), draft / "metrics.csv")
-        record = {"task": task.id, "costs": fitted.costs, "fit": fitted.model.fit_record, "versions": versions()}
-        write_text(draft / "task.json", json.dumps(record, indent=2) + "\n")
+        for task, log in zip(tasks, logs, strict=True):
+            log.write(f"{task.label} seed {task.seed}, held out: {task.held_out!r}\n")
+        unit = unit_of(tasks[0])
+        reset_peak_memory()
+        models = fit(tasks, unit, device=device, progress=report)
+        for task, model, draft, log in zip(tasks, models, drafts, logs, strict=True):
+            fitted = predict(model, unit)
+            log.write(f"costs {json.dumps(fitted.costs)}\n")
+            write_task(task, unit, fitted, draft, save_model=save_model)
 
 
-def fit_and_predict(
-    task: Task, unit: Unit, *, device: str, progress: Callable[[TrainingStep], None] | None = None
-) -> Fitted:
-    """Fit the task's model on training cells and predict every held-out condition from control cells."""
-    reset_peak_memory()
-    model = pb_models.create(task.label, **task.settings)
+def unit_of(task: Task) -> Unit:
+    """Prepare what a task trains on and is scored against."""
+    unit = prepare(task.source, task.split, task.split_parameters, task.split_hash, task.preprocess)
+    return unit.at_dose(task.dose)
+
+
+def fit(
+    tasks: Sequence[Task], unit: Unit, *, device: str, progress: Callable[[TrainingStep], None] | None = None
+) -> list[Model]:
+    """Fit the model of each task on training cells, all in one pass where there are several."""
+    models = [pb_models.create(task.label, **task.settings) for task in tasks]
+    options: dict[str, Any] = {"keys": unit.keys, "validation": unit.validation, "device": device, "progress": progress}
+    if len(models) == 1:
+        return [models[0].fit(unit.training, seed=tasks[0].seed, **options)]
+    return pb_models.fit_together(models, unit.training, seeds=[task.seed for task in tasks], **options)
+
+
+def predict(model: Model, unit: Unit) -> Fitted:
+    """Predict every held-out condition from control cells, and say what model and predictions cost."""
     start = time.perf_counter()
-    model.fit(
-        unit.training, keys=unit.keys, validation=unit.validation, seed=task.seed, device=device, progress=progress
-    )
-    fitted = time.perf_counter()
     predictions = {
         condition: model.predict(unit.inputs(condition), perturbation=condition.perturbation, dose=condition.dose)
         for condition in unit.references
     }
     costs = {
-        "fit_seconds": round(fitted - start, 3),
-        "predict_seconds": round(time.perf_counter() - fitted, 3),
+        "fit_seconds": round(model.fit_record["seconds"], 3),
+        "predict_seconds": round(time.perf_counter() - start, 3),
         "peak_memory_bytes": peak_memory(),
         "n_parameters": model.n_parameters,
         "device": str(model.fit_record.get("device", "cpu")),
         "host": platform.node(),
+        "trained_together": model.fit_record.get("together", 1),
     }
     return Fitted(model, predictions, costs)
+
+
+def write_task(task: Task, unit: Unit, fitted: Fitted, folder: Path, *, save_model: bool) -> None:
+    """Write manifest, prediction, model, scores and costs of a task."""
+    write_manifest(unit.split, folder / "manifest.json")
+    info = describe(task, unit, fitted)
+    write_prediction(folder / "prediction.h5ad", join(fitted.predictions, unit), info)
+    if save_model:
+        fitted.model.save(folder / "model")
+    write_table(score(fitted.predictions, unit, info), folder / "metrics.csv")
+    record = {"task": task.id, "costs": fitted.costs, "fit": fitted.model.fit_record, "versions": versions()}
+    write_text(folder / "task.json", json.dumps(record, indent=2) + "\n")
 
 
 def score(predictions: dict[Condition, AnnData], unit: Unit, info: PredictionInfo) -> "pd.DataFrame":
@@ -109,7 +135,7 @@ def score(predictions: dict[Condition, AnnData], unit: Unit, info: PredictionInf
 
 def describe(task: Task, unit: Unit, fitted: Fitted) -> PredictionInfo:
     """Say in the prediction file where it comes from, completely enough to score it again elsewhere."""
-    costs = {key: fitted.costs[key] for key in fitted.costs if key != "host"}
+    costs = {key: fitted.costs[key] for key in fitted.costs if key not in ("host", "trained_together")}
     contexts = sorted({condition.context for condition in fitted.predictions})
     return PredictionInfo(
         dataset=unit.split.dataset,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -52,15 +52,17 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def matrix_sha256(X: sparse.csr_matrix, obs: pd.DataFrame, genes: Iterable[str]) -> str:
-    """Return the SHA-256 of a count matrix with its names and obs columns, in hex.
+def matrix_sha256(
+    X: sparse.csr_matrix, obs: pd.DataFrame, genes: Iterable[str], *, values: Literal["<i4", "<f4"] = "<i4"
+) -> str:
+    """Return the SHA-256 of a matrix with its names and obs columns, in hex.
 
-    Hashed in this order: data as little-endian int32, column indices (sorted in each row) and row pointers as
-    little-endian int64; then one line each of cell names, gene names and, for each obs column in order, its name and
-    its values as text.
+    Hashed in this order: data as little-endian int32 (counts) or float32 (log1p values), column indices (sorted in each
+    row) and row pointers as little-endian int64; then one line each of cell names, gene names and, for each obs column
+    in order, its name and its values as text.
     """
     digest = hashlib.sha256()
-    arrays: list[tuple[NDArray[Any], str]] = [(X.data, "<i4"), (X.indices, "<i8"), (X.indptr, "<i8")]
+    arrays: list[tuple[NDArray[Any], str]] = [(X.data, values), (X.indices, "<i8"), (X.indptr, "<i8")]
     for array, dtype in arrays:
         digest.update(np.ascontiguousarray(array, dtype=dtype).data)
     lines = [obs.index.astype(str), genes, *([str(name), *obs[name].astype(str)] for name in obs.columns)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from pb_data.keys import label_array
@@ -36,7 +37,7 @@ def split_units(name: str, data: PerturbationData) -> list[str]:
 def resolve_unit(name: str, data: PerturbationData, name_or_index: str | int) -> str:
     """Return a unit's name, given its name or its index into the sorted `split_units`; a name comes before an index.
 
-    The parts of a combination may be named in any order.
+    The parts of a combination may be named in any order. A dose is named by its number, never by an index.
 
     Raises
     ------
@@ -53,6 +54,12 @@ def resolve_unit(name: str, data: PerturbationData, name_or_index: str | int) ->
     if rule.units is contexts:
         return resolve_context(data, text)
     known = rule.units(data)
+    if rule.unseen == "dose":  # a number that is no dose of the data is a mistake, not an index
+        known_doses = {float(unit): unit for unit in known}
+        if (unit := known_doses.get(number(text))) is not None:
+            return unit
+        msg = f"split {name!r} of {data.name!r} has no dose {text!r} to hold out (doses: {', '.join(known)})"
+        raise ValueError(msg)
     if (unit := pick(text, known)) is not None:
         return unit
     if rule.unseen == "perturbation":
@@ -102,6 +109,14 @@ def resolve_context(data: PerturbationData, name_or_index: str | int) -> str:
     listed = listing(known) or "none has control and perturbed cells"
     msg = f"data set {data.name!r} has no context {text!r}{nearest(text, known)} (contexts: {listed})"
     raise ValueError(msg)
+
+
+def number(text: str) -> float:
+    """Return the number that a text is, or NaN."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def pick(text: str, known: list[str]) -> str | None:

@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from .bounded import AGCE, APL, AUL, RLL, Brier, MAEClassification, agce, apl, aul, brier, mae_cls, rll
     from .contrastive import RNC, rnc
     from .contrastive_regulariser import ConR, conr
-    from .entropy import CE, GCE, JS, NCE, RCE, SCE, ce, gce, js, nce, rce, sce
+    from .divergence import JS, js
+    from .entropy import CE, GCE, NCE, RCE, SCE, ce, gce, nce, rce, sce
+    from .focal import FocalMAE, FocalMSE, focal_mae, focal_mse
     from .gather import gather_rows
     from .label_robust import ALDR, LDR, LDRSoftplus, aldr, ldr, ldr_softplus, optimal_temperature
     from .margin import CS, WW, cs, ww
     from .numerics import Loss
-    from .pointwise import MAE, MSE, WMSE, FocalMAE, FocalMSE, Huber, focal_mae, focal_mse, huber, mae, mse, wmse
+    from .pointwise import MAE, MSE, WMSE, Huber, huber, mae, mse, wmse
     from .ranking import RankSim, ranksim
     from .registry import LOSSES, LossInfo, Parameter, get_loss, loss_info, loss_names
 
@@ -93,12 +95,14 @@ _HOMES = {
     "bounded": "AGCE APL AUL RLL Brier MAEClassification agce apl aul brier mae_cls rll",
     "contrastive_regulariser": "ConR conr",
     "contrastive": "RNC rnc",
-    "entropy": "CE GCE JS NCE RCE SCE ce gce js nce rce sce",
+    "divergence": "JS js",
+    "entropy": "CE GCE NCE RCE SCE ce gce nce rce sce",
+    "focal": "FocalMAE FocalMSE focal_mae focal_mse",
     "gather": "gather_rows",
     "label_robust": "ALDR LDR LDRSoftplus aldr ldr ldr_softplus optimal_temperature",
     "margin": "CS WW cs ww",
     "numerics": "Loss",
-    "pointwise": "MAE MSE WMSE FocalMAE FocalMSE Huber focal_mae focal_mse huber mae mse wmse",
+    "pointwise": "MAE MSE WMSE Huber huber mae mse wmse",
     "ranking": "RankSim ranksim",
     "registry": "LOSSES LossInfo Parameter get_loss loss_info loss_names",
 }

@@ -47,6 +47,11 @@ class AlignmentTerms(NamedTuple):
 def alignment_terms(prediction: Tensor, target: Tensor, *, reference_compatible: bool = False) -> AlignmentTerms:
     """Return 1 - corr(p, y), mean |e| and Var(e) of each target, without gradient; NaN where the batch has none.
 
+    Raises
+    ------
+    ValueError
+        If shapes differ or have more than two axes, the batch is empty, or predictions are not floating point.
+
     >>> alignment_terms(torch.tensor([0.0, 2.0, 4.0]), torch.tensor([1.0, 2.0, 3.0])).magnitude
     tensor([0.6667])
 
@@ -98,7 +103,7 @@ def far(
     Raises
     ------
     ValueError
-        If shapes differ, the batch is empty, alpha is not positive, or a choice is unknown.
+        As :func:`alignment_terms`; or if alpha or eps is not positive and finite, or the form or reduction unknown.
 
     >>> far(torch.tensor([0.0, 2.0, 4.0]), torch.tensor([1.0, 2.0, 3.0]), form="exp")
     tensor(0.4444)
@@ -130,6 +135,11 @@ def mae_pearson(prediction: Tensor, target: Tensor, *, gather: bool = False, red
         See :func:`far`.
     reduction
         Over the targets.
+
+    Raises
+    ------
+    ValueError
+        As :func:`alignment_terms`; or if the reduction is unknown.
 
     >>> mae_pearson(torch.tensor([0.0, 2.0, 4.0]), torch.tensor([1.0, 2.0, 3.0]))
     tensor(0.6667)
@@ -221,7 +231,13 @@ class _Aggregated(Function):
 
 @dataclass(eq=False)
 class FAR(Loss):
-    """Module of :func:`far`; the registry also knows it as ``gar``."""
+    """Module of :func:`far`; the registry also knows it as ``gar``.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`far`.
+    """
 
     alpha: float = 1.0
     form: Form = "log"
@@ -248,7 +264,13 @@ class FAR(Loss):
 
 @dataclass(eq=False)
 class MAEPearson(Loss):
-    """Module of :func:`mae_pearson`."""
+    """Module of :func:`mae_pearson`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`mae_pearson`.
+    """
 
     gather: bool = False
     reduction: Reduction = "mean"

@@ -27,6 +27,11 @@ def mae_cls(logits: Tensor, target: Tensor, *, reduction: Reduction = "mean") ->
 
     The most robust to noisy labels, and the slowest to fit.
 
+    Raises
+    ------
+    ValueError
+        As :func:`pb_losses.ce`.
+
     >>> mae_cls(torch.tensor([[0.0, 0.0]]), torch.tensor([1]))
     tensor(1.)
 
@@ -42,6 +47,11 @@ def mae_cls(logits: Tensor, target: Tensor, *, reduction: Reduction = "mean") ->
 
 def brier(logits: Tensor, target: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     """Squared error of the probabilities, sum_k (y_k - P_k)^2, between 0 and 2.
+
+    Raises
+    ------
+    ValueError
+        As :func:`pb_losses.ce`.
 
     >>> brier(torch.tensor([[0.0, 0.0]]), torch.tensor([1]))
     tensor(0.5000)
@@ -60,6 +70,11 @@ def agce(logits: Tensor, target: Tensor, *, a: float = 3.0, q: float = 1.5, redu
     ----------
     a, q
         Both positive; a moves the loss from GCE's shape (a -> 0) towards a straight line in P_c.
+
+    Raises
+    ------
+    ValueError
+        As :func:`pb_losses.ce`; or if a or q is not positive and finite.
 
     >>> agce(torch.tensor([[0.0, 0.0]]), torch.tensor([1]), a=1.0, q=1.0)
     tensor(0.5000)
@@ -80,6 +95,11 @@ def aul(logits: Tensor, target: Tensor, *, a: float = 6.0, q: float = 1.5, reduc
     a, q
         a above 1, q positive.
 
+    Raises
+    ------
+    ValueError
+        As :func:`pb_losses.ce`; or if a is not above 1 or q is not positive, or either is not finite.
+
     >>> aul(torch.tensor([[0.0, 0.0]]), torch.tensor([1]), a=2.0, q=1.0)
     tensor(0.5000)
 
@@ -99,6 +119,11 @@ def rll(logits: Tensor, target: Tensor, *, a: float = 1.0, reduction: Reduction 
     ----------
     a
         Positive; the larger, the flatter.
+
+    Raises
+    ------
+    ValueError
+        As :func:`pb_losses.ce`; or if a is not positive and finite.
 
     >>> rll(torch.tensor([[0.0, 0.0]]), torch.tensor([1]))
     tensor(0.)
@@ -132,6 +157,11 @@ def apl(
     alpha, beta
         Weights of NCE and X, at least 0.
 
+    Raises
+    ------
+    ValueError
+        As :func:`pb_losses.ce`; or if alpha or beta is negative or not finite, or ``passive`` is unknown.
+
     >>> apl(torch.tensor([[0.0, 0.0]]), torch.tensor([1]), beta=0.0)
     tensor(2.5000)
 
@@ -147,7 +177,13 @@ def apl(
 
 @dataclass(eq=False)
 class MAEClassification(Loss):
-    """Module of :func:`mae_cls`."""
+    """Module of :func:`mae_cls`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`mae_cls`.
+    """
 
     reduction: Reduction = "mean"
 
@@ -158,7 +194,13 @@ class MAEClassification(Loss):
 
 @dataclass(eq=False)
 class Brier(Loss):
-    """Module of :func:`brier`."""
+    """Module of :func:`brier`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`brier`.
+    """
 
     reduction: Reduction = "mean"
 
@@ -169,7 +211,13 @@ class Brier(Loss):
 
 @dataclass(eq=False)
 class AGCE(Loss):
-    """Module of :func:`agce`."""
+    """Module of :func:`agce`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`agce`.
+    """
 
     a: float = 3.0
     q: float = 1.5
@@ -182,7 +230,13 @@ class AGCE(Loss):
 
 @dataclass(eq=False)
 class AUL(Loss):
-    """Module of :func:`aul`."""
+    """Module of :func:`aul`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`aul`.
+    """
 
     a: float = 6.0
     q: float = 1.5
@@ -195,7 +249,13 @@ class AUL(Loss):
 
 @dataclass(eq=False)
 class RLL(Loss):
-    """Module of :func:`rll`."""
+    """Module of :func:`rll`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`rll`.
+    """
 
     a: float = 1.0
     reduction: Reduction = "mean"
@@ -207,7 +267,13 @@ class RLL(Loss):
 
 @dataclass(eq=False)
 class APL(Loss):
-    """Module of :func:`apl`."""
+    """Module of :func:`apl`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`apl`.
+    """
 
     passive: Passive = "rce"
     alpha: float = 5.0

@@ -64,6 +64,13 @@ def rnc(
     reduction
         Over the labelled anchors.
 
+    Raises
+    ------
+    ValueError
+        If features are not (batch, d) or (batch, views, d), are empty or not floating point, labels are not (batch,)
+        or (batch, targets), ``label_distance`` gives another shape than (rows, columns), or the reduction is unknown;
+        if the temperature is not positive, the tie tolerance negative, or the chunk no whole number of at least 1.
+
     >>> rnc(torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([0.0, 1.0, 3.0]), temperature=1.0)
     tensor(0.1256)
 
@@ -160,7 +167,13 @@ def _distances(rows: Tensor, columns: Tensor, *, exact: bool) -> tuple[Tensor, T
 
 @dataclass(eq=False)
 class RNC(Loss):
-    """Module of :func:`rnc`."""
+    """Module of :func:`rnc`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`rnc`.
+    """
 
     temperature: float = 2.0
     label_distance: LabelDistance | None = None

@@ -74,6 +74,12 @@ def conr(
     reduction
         Over the labelled anchors.
 
+    Raises
+    ------
+    ValueError
+        As :func:`pb_losses.rnc` for features, labels, distances, chunk and reduction; or if predictions are of none of
+        their shapes, the temperature or weight is not positive, or the window or exponent is negative.
+
     >>> conr(torch.eye(3), torch.tensor([0.0, 0.5, 9.0]), torch.tensor([0.0, 0.1, 0.2]), temperature=1.0)
     tensor(0.4919)
 
@@ -170,7 +176,13 @@ def _of_samples(prediction: Tensor, features: Tensor, target: Tensor, *, gather:
 
 @dataclass(eq=False)
 class ConR(Loss):
-    """Module of :func:`conr`."""
+    """Module of :func:`conr`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`conr`.
+    """
 
     window: float = 1.0
     temperature: float = 0.07

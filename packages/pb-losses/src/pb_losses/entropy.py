@@ -1,4 +1,4 @@
-r"""Losses built on cross entropy: CE, RCE, SCE, GCE, NCE, JS.
+r"""Losses built on cross entropy: CE, RCE, SCE, GCE, NCE.
 
 All take logits f ``(batch, classes)`` or ``(batch, heads, classes)`` and class indices or probabilities y (see
 :func:`pb_losses.labels.classification_inputs`); P = softmax(f), P_c is the label's probability. Where a formula
@@ -13,16 +13,23 @@ import torch
 from torch import Tensor
 
 from .labels import Labels, classification_inputs
-from .numerics import Loss, check_below, check_within
+from .numerics import Loss, check_within
 from .reduction import Reduction, reduce
 
-__all__ = ["CE", "GCE", "JS", "NCE", "RCE", "SCE", "ce", "gce", "js", "nce", "rce", "sce"]
+__all__ = ["CE", "GCE", "NCE", "RCE", "SCE", "ce", "gce", "nce", "rce", "sce"]
 
 LOG_ZERO = math.log(1e-4)
 
 
 def ce(logits: Tensor, target: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     """Cross entropy, -log P_c (for probabilities -sum_k y_k log P_k).
+
+    Raises
+    ------
+    ValueError
+        If logits have fewer than two classes or are not floating point, the batch is empty, targets are neither class
+        indices nor probabilities of these logits (:func:`pb_losses.labels.classification_inputs`), or the reduction is
+        unknown.
 
     >>> ce(torch.tensor([[0.0, 0.0]]), torch.tensor([1]))
     tensor(0.6931)
@@ -40,6 +47,11 @@ def rce(logits: Tensor, target: Tensor, *, log_zero: float = LOG_ZERO, reduction
     ----------
     log_zero
         The paper's A, negative: what log 0 is set to, and the least that log y may be.
+
+    Raises
+    ------
+    ValueError
+        As :func:`ce`; or if ``log_zero`` is not negative and finite.
 
     >>> rce(torch.tensor([[0.0, 0.0]]), torch.tensor([1]), log_zero=-4.0)
     tensor(2.)
@@ -61,6 +73,11 @@ def sce(
         Share of RCE, from 0 (CE) to 1 (RCE).
     log_zero
         See :func:`rce`.
+
+    Raises
+    ------
+    ValueError
+        As :func:`ce`; or if the balance is outside [0, 1] or ``log_zero`` is not negative and finite.
 
     >>> sce(torch.tensor([[0.0, 0.0]]), torch.tensor([1]), balance=1.0)
     tensor(2.)
@@ -88,6 +105,11 @@ def gce(
         The paper's k: below P_c = k the loss is constant, (1 - k^q) / q, and such samples teach nothing. 0
         truncates none.
 
+    Raises
+    ------
+    ValueError
+        As :func:`ce`; or if q or the truncation is outside [0, 1].
+
     >>> gce(torch.tensor([[0.0, 0.0]]), torch.tensor([1]), q=1.0)
     tensor(0.5000)
 
@@ -109,6 +131,11 @@ def nce(logits: Tensor, target: Tensor, *, reduction: Reduction = "mean") -> Ten
 
     Robust, and slow to fit alone; usually added to RCE, AGCE or AUL (:func:`pb_losses.apl`).
 
+    Raises
+    ------
+    ValueError
+        As :func:`ce`.
+
     >>> nce(torch.tensor([[0.0, 0.0]]), torch.tensor([1]))
     tensor(0.5000)
 
@@ -116,29 +143,6 @@ def nce(logits: Tensor, target: Tensor, *, reduction: Reduction = "mean") -> Ten
     """
     labels = classification_inputs(logits, target)
     return reduce(_nce(labels), labels.mask, reduction)
-
-
-def js(logits: Tensor, target: Tensor, *, label_weight: float = 0.5, reduction: Reduction = "mean") -> Tensor:
-    """Weighted Jensen-Shannon divergence, [w KL(y||m) + (1-w) KL(P||m)] / (-(1-w) log(1-w)), m = w y + (1-w) P.
-
-    CE as w -> 0, half of the summed absolute error as w -> 1; bounded.
-
-    Parameters
-    ----------
-    label_weight
-        The paper's pi_1, w: between 0 and 1.
-
-    >>> js(torch.tensor([[-200.0, 0.0]]), torch.tensor([0]))
-    tensor(2.)
-
-    Source: Englesson and Azizpour 2021, Generalized Jensen-Shannon Divergence Loss (arXiv 2105.04522).
-    """
-    check_below("label_weight", label_weight, 1.0)
-    labels = classification_inputs(logits, target)
-    values = (
-        _js_of_index(labels, label_weight) if labels.classes is not None else _js_of_probabilities(labels, label_weight)
-    )
-    return reduce(values / (-(1 - label_weight) * math.log1p(-label_weight)), labels.mask, reduction)
 
 
 def _ce(labels: Labels) -> Tensor:
@@ -160,26 +164,15 @@ def _nce(labels: Labels) -> Tensor:
     return labels.expect(log_p) / log_p.sum(-1)
 
 
-def _js_of_index(labels: Labels, w: float) -> Tensor:
-    def of_log(log_p: Tensor) -> Tensor:
-        p = log_p.exp()
-        log_m = torch.log(w + (1 - w) * p)
-        others = torch.expm1(log_p) * math.log1p(-w)  # sum over k != c of P_k log(P_k / m_k), as m_k = (1 - w) P_k
-        return -w * log_m + (1 - w) * (others + p * (log_p - log_m))
-
-    return labels.of_log_probability(of_log)
-
-
-def _js_of_probabilities(labels: Labels, w: float) -> Tensor:
-    log_p, y = labels.logits.log_softmax(-1), labels.one_hot()
-    log_m = torch.logaddexp(math.log(w) + y.log(), math.log1p(-w) + log_p)
-    of_label = torch.xlogy(y, y) - y * log_m
-    return (w * of_label + (1 - w) * log_p.exp() * (log_p - log_m)).sum(-1)
-
-
 @dataclass(eq=False)
 class CE(Loss):
-    """Module of :func:`ce`."""
+    """Module of :func:`ce`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`ce`.
+    """
 
     reduction: Reduction = "mean"
 
@@ -190,7 +183,13 @@ class CE(Loss):
 
 @dataclass(eq=False)
 class RCE(Loss):
-    """Module of :func:`rce`."""
+    """Module of :func:`rce`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`rce`.
+    """
 
     log_zero: float = LOG_ZERO
     reduction: Reduction = "mean"
@@ -202,7 +201,13 @@ class RCE(Loss):
 
 @dataclass(eq=False)
 class SCE(Loss):
-    """Module of :func:`sce`."""
+    """Module of :func:`sce`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`sce`.
+    """
 
     balance: float = 0.5
     log_zero: float = -4.0
@@ -215,7 +220,13 @@ class SCE(Loss):
 
 @dataclass(eq=False)
 class GCE(Loss):
-    """Module of :func:`gce`."""
+    """Module of :func:`gce`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`gce`.
+    """
 
     q: float = 0.7
     truncation: float = 0.0
@@ -228,22 +239,16 @@ class GCE(Loss):
 
 @dataclass(eq=False)
 class NCE(Loss):
-    """Module of :func:`nce`."""
+    """Module of :func:`nce`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`nce`.
+    """
 
     reduction: Reduction = "mean"
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the loss."""
         return nce(logits, target, reduction=self.reduction)
-
-
-@dataclass(eq=False)
-class JS(Loss):
-    """Module of :func:`js`."""
-
-    label_weight: float = 0.5
-    reduction: Reduction = "mean"
-
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return the loss."""
-        return js(logits, target, label_weight=self.label_weight, reduction=self.reduction)

@@ -16,7 +16,12 @@ def gather_rows(x: Tensor) -> Tensor:
     Every process then computes the loss of the global batch. In the backward pass each keeps its own rows' gradient
     times the number of processes, because ``DistributedDataParallel`` divides by it when it averages: parameters
     get the gradient of the global loss, without further communication. Processes may hold different numbers of
-    rows.
+    rows; type and further axes must be the same in all, which is not checked.
+
+    Raises
+    ------
+    IndexError
+        In distributed training, if ``x`` is a scalar, which has no rows.
 
     >>> gather_rows(torch.ones(2, 3)).shape
     torch.Size([2, 3])

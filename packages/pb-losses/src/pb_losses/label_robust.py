@@ -37,6 +37,12 @@ def ldr(
     margin
         m, by which the label should win, in units of the logits.
 
+    Raises
+    ------
+    ValueError
+        As :func:`pb_losses.ce`; or if the temperature is not positive or the margin is negative, or either is not
+        finite.
+
     >>> ldr(torch.tensor([[0.0, 0.0]]), torch.tensor([1]), margin=0.0)
     tensor(0.)
 
@@ -62,6 +68,11 @@ def ldr_softplus(
     ----------
     temperature, margin
         See :func:`ldr`; in units of g.
+
+    Raises
+    ------
+    ValueError
+        As :func:`ldr`.
 
     >>> ldr_softplus(torch.tensor([[-1e4, -1e4]]), torch.tensor([1]), margin=0.0)
     tensor(0.)
@@ -100,6 +111,11 @@ def aldr(
     margin
         See :func:`ldr`.
 
+    Raises
+    ------
+    ValueError
+        As :func:`ldr`; or if alpha is not above 1 and finite.
+
     >>> aldr(torch.tensor([[0.0, 0.0]]), torch.tensor([1]), margin=0.0)
     tensor(0.)
 
@@ -125,6 +141,8 @@ def optimal_temperature(q: Tensor, temperature: float, alpha: float, *, max_step
     ----------
     q
         Margins, ``(batch, ..., classes)``.
+    temperature, alpha
+        lambda_0, positive, and alpha, above 1.
     max_steps
         Bound on the steps; a handful usually suffices. Inside ``torch.compile`` and on accelerators all are taken.
 
@@ -133,11 +151,18 @@ def optimal_temperature(q: Tensor, temperature: float, alpha: float, *, max_step
     Tensor
         lambda, ``(batch, ...)``.
 
+    Raises
+    ------
+    ValueError
+        For a temperature that is not positive, or alpha of 1 or less.
+
     >>> optimal_temperature(torch.zeros(1, 3), temperature=2.0, alpha=2.0)
     tensor([2.])
 
     Source: the zero of the derivative in lambda of the objective of :func:`aldr`.
     """
+    check_positive(temperature=temperature)
+    check_above("alpha", alpha, 1.0)
     log_k = math.log(q.shape[-1])
     stiffness = alpha * log_k / temperature
     low, high = torch.full_like(q[..., 0], temperature * (1 - 1 / alpha)), torch.full_like(q[..., 0], temperature)
@@ -180,7 +205,13 @@ def _log_softplus(x: Tensor) -> Tensor:
 
 @dataclass(eq=False)
 class LDR(Loss):
-    """Module of :func:`ldr`."""
+    """Module of :func:`ldr`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`ldr`.
+    """
 
     temperature: float = 1.0
     margin: float = 0.1
@@ -193,7 +224,13 @@ class LDR(Loss):
 
 @dataclass(eq=False)
 class LDRSoftplus(Loss):
-    """Module of :func:`ldr_softplus`."""
+    """Module of :func:`ldr_softplus`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`ldr_softplus`.
+    """
 
     temperature: float = 1.0
     margin: float = 0.1
@@ -206,7 +243,13 @@ class LDRSoftplus(Loss):
 
 @dataclass(eq=False)
 class ALDR(Loss):
-    """Module of :func:`aldr`."""
+    """Module of :func:`aldr`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`aldr`.
+    """
 
     temperature: float = 1.0
     alpha: float = 2.0

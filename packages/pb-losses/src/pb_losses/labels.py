@@ -72,9 +72,9 @@ def classification_inputs(logits: Tensor, target: Tensor) -> Labels:
     Raises
     ------
     ValueError
-        If shapes do not fit, the batch is empty, there are fewer than two classes, an index is no class, or
-        probabilities are negative or do not sum to 1. Values are read on the CPU only, and not inside
-        ``torch.compile``.
+        If shapes do not fit, the batch is empty, there are fewer than two classes, logits are not floating point, an
+        index is no class or not whole, or probabilities are negative or do not sum to 1. Values are read on the CPU
+        only, and not inside ``torch.compile``.
     """
     check_floating("logits", logits)
     if logits.ndim < 2 or logits.numel() == 0 or logits.shape[-1] < 2:

@@ -20,6 +20,11 @@ __all__ = ["CS", "WW", "cs", "margins", "ww"]
 def cs(logits: Tensor, target: Tensor, *, margin: float = 1.0, reduction: Reduction = "mean") -> Tensor:
     """Crammer and Singer's hinge, max_k [m 1(k != c) + f_k - f_c]: only the strongest rival counts.
 
+    Raises
+    ------
+    ValueError
+        As :func:`pb_losses.ce`; or if the margin is negative or not finite.
+
     >>> cs(torch.tensor([[2.0, 1.5, 0.0]]), torch.tensor([0]))
     tensor(0.5000)
 
@@ -34,6 +39,11 @@ def ww(logits: Tensor, target: Tensor, *, margin: float = 1.0, reduction: Reduct
     """Weston and Watkins' hinge, (1/classes) sum_k [m 1(k != c) + f_k - f_c]_+: every rival within the margin counts.
 
     Equal to ``torch.nn.MultiMarginLoss(margin=m)``, which takes neither several heads nor probabilities.
+
+    Raises
+    ------
+    ValueError
+        As :func:`pb_losses.ce`; or if the margin is negative or not finite.
 
     >>> ww(torch.tensor([[2.0, 1.5, 0.0]]), torch.tensor([0]))
     tensor(0.1667)
@@ -58,7 +68,13 @@ def margins(logits: Tensor, index: Tensor, margin: float) -> Tensor:
 
 @dataclass(eq=False)
 class CS(Loss):
-    """Module of :func:`cs`."""
+    """Module of :func:`cs`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`cs`.
+    """
 
     margin: float = 1.0
     reduction: Reduction = "mean"
@@ -70,7 +86,13 @@ class CS(Loss):
 
 @dataclass(eq=False)
 class WW(Loss):
-    """Module of :func:`ww`."""
+    """Module of :func:`ww`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`ww`.
+    """
 
     margin: float = 1.0
     reduction: Reduction = "mean"

@@ -21,7 +21,10 @@ __all__ = [
 
 
 class Loss(nn.Module):
-    """Base of the modules: a dataclass whose fields are the settings, and whose ``forward`` calls a pure function."""
+    """Base of the modules: a dataclass whose fields are the settings, and whose ``forward`` calls a pure function.
+
+    The function checks the settings, so a module refuses them when it is called, not when it is made.
+    """
 
     def __post_init__(self) -> None:
         """Make the dataclass a module."""

@@ -70,7 +70,13 @@ def pairwise_samples(features: Tensor, target: Tensor, *, gather: bool) -> Pairw
 
 
 def as_labels(target: Tensor, n_samples: int, what: str) -> Tensor:
-    """Return labels as ``(batch, targets)``, float32 or wider (integers as float64), without gradient."""
+    """Return labels as ``(batch, targets)``, float32 or wider (integers as float64), without gradient.
+
+    Raises
+    ------
+    ValueError
+        If labels are not ``(batch,)`` or ``(batch, targets)`` of as many samples.
+    """
     if target.ndim not in (1, 2) or target.shape[0] != n_samples or target.numel() == 0:
         msg = (
             f"{what} of shape {tuple(target.shape)} were given for {n_samples} samples; "
@@ -94,7 +100,13 @@ def absolute_distance(rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def measured(distance: LabelDistance, rows: Tensor, columns: Tensor) -> Tensor:
-    """Return label distances, checked for their shape: a callable may be anybody's."""
+    """Return label distances, checked for their shape: a callable may be anybody's.
+
+    Raises
+    ------
+    ValueError
+        If they are not ``(rows, columns)``.
+    """
     distances = distance(rows, columns)
     if distances.shape != (len(rows), len(columns)):
         msg = (
@@ -125,7 +137,13 @@ def exclude(distance: Tensor, labelled: Tensor, rows: slice, value: float) -> Te
 
 
 def sum_of_anchors(kernel: PairwiseKernel, features: Tensor, labelled: Tensor, reduction: Reduction) -> Tensor:
-    """Reduce the losses of the labelled anchors; the gradient is made in the same pass, no pair is kept."""
+    """Reduce the losses of the labelled anchors; the gradient is made in the same pass, no pair is kept.
+
+    Raises
+    ------
+    ValueError
+        If the reduction is unknown.
+    """
     check_reduction(reduction)
     if reduction == "none":
         losses: Tensor = _EachAnchor.apply(features, kernel)  # type: ignore[no-untyped-call]

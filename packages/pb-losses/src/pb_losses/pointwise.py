@@ -1,4 +1,4 @@
-"""Losses of one prediction and one target at a time: MAE, MSE, Huber, focal-MAE, focal-MSE, weighted MSE.
+"""Losses of one prediction and one target at a time: MAE, MSE, Huber, weighted MSE.
 
 All take predictions and targets of one shape, ``(batch,)`` or ``(batch, targets)``, with e = prediction - target in the
 unit of the target. A NaN target is missing and counts for nothing. Half precision is computed and returned in float32.
@@ -10,27 +10,19 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
 
-from .numerics import Loss, check_positive, check_within, reads_values
+from .numerics import Loss, check_positive, reads_values
 from .reduction import Reduction, reduce, regression_inputs
 
-__all__ = [
-    "MAE",
-    "MSE",
-    "WMSE",
-    "FocalMAE",
-    "FocalMSE",
-    "Huber",
-    "focal_mae",
-    "focal_mse",
-    "huber",
-    "mae",
-    "mse",
-    "wmse",
-]
+__all__ = ["MAE", "MSE", "WMSE", "Huber", "huber", "mae", "mse", "wmse"]
 
 
 def mae(prediction: Tensor, target: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     r"""Mean absolute error, mean |e|; its gradient at e = 0 is 0.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ, the batch is empty, predictions are not floating point, or the reduction is unknown.
 
     >>> mae(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 4.0]))
     tensor(1.5000)
@@ -41,6 +33,11 @@ def mae(prediction: Tensor, target: Tensor, *, reduction: Reduction = "mean") ->
 
 def mse(prediction: Tensor, target: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     """Mean squared error, mean e^2 (no factor 1/2).
+
+    Raises
+    ------
+    ValueError
+        As :func:`mae`.
 
     >>> mse(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 4.0]))
     tensor(2.5000)
@@ -60,6 +57,11 @@ def huber(prediction: Tensor, target: Tensor, *, delta: float = 1.0, reduction: 
     delta
         Error at which the square turns into a line, in the unit of the target.
 
+    Raises
+    ------
+    ValueError
+        As :func:`mae`; or if delta is not positive and finite.
+
     >>> huber(torch.tensor([0.5, 3.0]), torch.tensor([0.0, 0.0]), reduction="none")
     tensor([0.1250, 2.5000])
 
@@ -68,51 +70,6 @@ def huber(prediction: Tensor, target: Tensor, *, delta: float = 1.0, reduction: 
     check_positive(delta=delta)
     prediction, target, mask = regression_inputs(prediction, target)
     return reduce(F.huber_loss(prediction, target, delta=delta, reduction="none"), mask, reduction)
-
-
-def focal_mae(
-    prediction: Tensor, target: Tensor, *, beta: float = 0.2, gamma: float = 1.0, reduction: Reduction = "mean"
-) -> Tensor:
-    """Absolute error that down-weights small errors, mean |e| tanh(beta |e| / 2)^gamma.
-
-    Small errors cost about beta e^2 / 2 (gamma = 1), large ones |e|. The published
-    2 sigmoid(beta |e|) - 1 is this tanh.
-
-    Parameters
-    ----------
-    beta
-        How fast an error leaves the down-weighted zone, per unit of target.
-    gamma
-        Strength of the down-weighting; 0 gives MAE.
-
-    >>> focal_mae(torch.tensor([0.0, 100.0]), torch.tensor([0.0, 0.0]), reduction="none")
-    tensor([  0., 100.])
-
-    Source: Yang et al. 2021, Delving into Deep Imbalanced Regression, Focal-R (section 4, baselines).
-    """
-    return _focal(prediction, target, 1, beta, gamma, reduction)
-
-
-def focal_mse(
-    prediction: Tensor, target: Tensor, *, beta: float = 0.2, gamma: float = 1.0, reduction: Reduction = "mean"
-) -> Tensor:
-    """Squared error that down-weights small errors, mean e^2 tanh(beta |e| / 2)^gamma.
-
-    Small errors cost about beta |e|^3 / 2 (gamma = 1), large ones e^2. The modulator takes |e|, not e^2.
-
-    Parameters
-    ----------
-    beta
-        How fast an error leaves the down-weighted zone, per unit of target.
-    gamma
-        Strength of the down-weighting; 0 gives MSE.
-
-    >>> focal_mse(torch.tensor([0.0, 100.0]), torch.tensor([0.0, 0.0]), reduction="none")
-    tensor([    0., 10000.])
-
-    Source: Yang et al. 2021, Delving into Deep Imbalanced Regression, Focal-R (section 4, baselines).
-    """
-    return _focal(prediction, target, 2, beta, gamma, reduction)
 
 
 def wmse(prediction: Tensor, target: Tensor, weights: Tensor, *, reduction: Reduction = "mean") -> Tensor:
@@ -124,6 +81,11 @@ def wmse(prediction: Tensor, target: Tensor, weights: Tensor, *, reduction: Redu
         Non-negative, ``(targets,)`` or the predictions' own shape, e.g. one weight per gene.
     reduction
         "sum" and "none" return w e^2, not divided by the weights.
+
+    Raises
+    ------
+    ValueError
+        As :func:`mae`; or if weights are of neither shape, or (read on the CPU only) negative or NaN.
 
     >>> wmse(torch.tensor([[1.0, 3.0]]), torch.zeros(1, 2), torch.tensor([3.0, 1.0]))
     tensor(3.)
@@ -138,20 +100,6 @@ def wmse(prediction: Tensor, target: Tensor, weights: Tensor, *, reduction: Redu
         return reduce(values, mask, reduction)
     weight_of_observed = reduce(weights.expand_as(values), mask, "sum")
     return reduce(values, mask, "sum") / weight_of_observed.clamp(min=torch.finfo(values.dtype).tiny)
-
-
-def _focal(prediction: Tensor, target: Tensor, power: int, beta: float, gamma: float, reduction: Reduction) -> Tensor:
-    check_positive(beta=beta)
-    check_within("gamma", gamma, low=0.0)
-    prediction, target, mask = regression_inputs(prediction, target)
-    error = (prediction - target).abs()
-    if 0 < gamma < 1:  # 0^(gamma - 1) is infinite: keep it out of the graph, its product with the error is 0
-        at_zero = error == 0
-        error = torch.where(at_zero, torch.ones_like(error), error)
-        values = error**power * torch.tanh(beta / 2 * error) ** gamma
-        return reduce(torch.where(at_zero, torch.zeros_like(values), values), mask, reduction)
-    modulator = torch.tanh(beta / 2 * error)
-    return reduce(error**power * (modulator if gamma == 1 else modulator**gamma), mask, reduction)
 
 
 def _checked_weights(weights: Tensor, prediction: Tensor) -> Tensor:
@@ -169,7 +117,13 @@ def _checked_weights(weights: Tensor, prediction: Tensor) -> Tensor:
 
 @dataclass(eq=False)
 class MAE(Loss):
-    """Module of :func:`mae`."""
+    """Module of :func:`mae`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`mae`.
+    """
 
     reduction: Reduction = "mean"
 
@@ -180,7 +134,13 @@ class MAE(Loss):
 
 @dataclass(eq=False)
 class MSE(Loss):
-    """Module of :func:`mse`."""
+    """Module of :func:`mse`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`mse`.
+    """
 
     reduction: Reduction = "mean"
 
@@ -191,7 +151,13 @@ class MSE(Loss):
 
 @dataclass(eq=False)
 class Huber(Loss):
-    """Module of :func:`huber`."""
+    """Module of :func:`huber`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`huber`.
+    """
 
     delta: float = 1.0
     reduction: Reduction = "mean"
@@ -201,34 +167,16 @@ class Huber(Loss):
         return huber(prediction, target, delta=self.delta, reduction=self.reduction)
 
 
-@dataclass(eq=False)
-class FocalMAE(Loss):
-    """Module of :func:`focal_mae`."""
-
-    beta: float = 0.2
-    gamma: float = 1.0
-    reduction: Reduction = "mean"
-
-    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return the loss."""
-        return focal_mae(prediction, target, beta=self.beta, gamma=self.gamma, reduction=self.reduction)
-
-
-@dataclass(eq=False)
-class FocalMSE(Loss):
-    """Module of :func:`focal_mse`."""
-
-    beta: float = 0.2
-    gamma: float = 1.0
-    reduction: Reduction = "mean"
-
-    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return the loss."""
-        return focal_mse(prediction, target, beta=self.beta, gamma=self.gamma, reduction=self.reduction)
-
-
 class WMSE(Loss):
-    """Module of :func:`wmse`; the weights are a buffer, so they move with the module and are saved with it."""
+    """Module of :func:`wmse`; the weights are a buffer, so they move with the module and are saved with it.
+
+    Raises
+    ------
+    TypeError
+        If the weights are a list, an array or a number.
+    ValueError
+        When called, as :func:`wmse`.
+    """
 
     weights: Tensor
 

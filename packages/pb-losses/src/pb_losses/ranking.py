@@ -51,6 +51,11 @@ def ranksim(
         Over the samples. "sum" is the paper's, and grows with the batch; "mean" does not. "none" gives 0 to the
         samples that represent nothing.
 
+    Raises
+    ------
+    ValueError
+        As :func:`pb_losses.rnc` for features, labels, distances and reduction; or if the interpolation is not positive.
+
     >>> z = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
     >>> ranksim(z, torch.tensor([1.0, 2.0, 4.0])), ranksim(z, torch.tensor([1.0, 4.0, 2.0]))
     (tensor(0.), tensor(0.2222))
@@ -109,7 +114,13 @@ class _InterpolatedRanks(Function):
 
 @dataclass(eq=False)
 class RankSim(Loss):
-    """Module of :func:`ranksim`."""
+    """Module of :func:`ranksim`.
+
+    Raises
+    ------
+    ValueError
+        When called, as :func:`ranksim`.
+    """
 
     interpolation: float = 2.0
     label_distance: LabelDistance | None = None

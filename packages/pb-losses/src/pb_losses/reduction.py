@@ -24,6 +24,11 @@ def reduce(values: Tensor, mask: Tensor | None, reduction: Reduction) -> Tensor:
     """Average or sum the losses of the observed targets, or return them all with zeros at the missing ones.
 
     The mean over no observed target is 0, with gradient 0.
+
+    Raises
+    ------
+    ValueError
+        If the reduction is unknown.
     """
     check_reduction(reduction)
     if mask is not None:

@@ -22,8 +22,8 @@ LOSSES: dict[str, str] = {
     "mse": "pb_losses.pointwise:MSE",
     "wmse": "pb_losses.pointwise:WMSE",
     "huber": "pb_losses.pointwise:Huber",
-    "focal-mae": "pb_losses.pointwise:FocalMAE",
-    "focal-mse": "pb_losses.pointwise:FocalMSE",
+    "focal-mae": "pb_losses.focal:FocalMAE",
+    "focal-mse": "pb_losses.focal:FocalMSE",
     "far": "pb_losses.aligned:FAR",
     "gar": "pb_losses.aligned:FAR",
     "mae+pearson": "pb_losses.aligned:MAEPearson",
@@ -35,7 +35,7 @@ LOSSES: dict[str, str] = {
     "sce": "pb_losses.entropy:SCE",
     "gce": "pb_losses.entropy:GCE",
     "nce": "pb_losses.entropy:NCE",
-    "js": "pb_losses.entropy:JS",
+    "js": "pb_losses.divergence:JS",
     "mae-cls": "pb_losses.bounded:MAEClassification",
     "brier": "pb_losses.bounded:Brier",
     "agce": "pb_losses.bounded:AGCE",
@@ -87,7 +87,8 @@ def get_loss(name: str, **settings: Any) -> nn.Module:
     Raises
     ------
     ValueError
-        If the name or a setting is unknown (the message suggests the nearest), or a required setting is missing.
+        If the name or a setting is unknown (the message suggests the nearest), or a required setting is missing. The
+        values of settings are checked when the loss is called.
     """
     cls = _class(name)
     accepted = inspect.signature(cls).parameters

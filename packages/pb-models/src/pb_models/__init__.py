@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pb_models.base import Model, Progress, TrainingStep
     from pb_models.cells import TrainingData
+    from pb_models.ensemble import fit_together
     from pb_models.registry import (
         MODELS,
         ModelEntry,
@@ -29,6 +30,7 @@ _HOMES = {
     "TrainingData": "cells",
     "TrainingStep": "base",
     "create": "registry",
+    "fit_together": "ensemble",
     "get_model": "registry",
     "load_model": "registry",
     "model_entries": "registry",
@@ -44,6 +46,7 @@ __all__ = [
     "TrainingData",
     "TrainingStep",
     "create",
+    "fit_together",
     "get_model",
     "load_model",
     "model_entries",

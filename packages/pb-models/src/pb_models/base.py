@@ -69,6 +69,8 @@ class Model(ABC):
     unseen_perturbations: ClassVar[bool] = False
     #: which kind of split the model is for, see `pb_models.registry.ModelEntry`
     made_for: ClassVar[MadeFor] = "contexts"
+    #: whether `fit_together` can train several as one; such a class is a `TogetherFitted`
+    can_stack: ClassVar[bool] = False
 
     settings: Settings
 
@@ -137,14 +139,21 @@ class Model(ABC):
             Where the cells cannot be used; the message says what to mend.
         """
         data = TrainingData.from_anndata(train, keys, validation)
-        doses = self._doses_of(data)
-        self.genes, self.doses, self.seed, self._keys = data.genes, doses, seed, None
+        self.begin_fit(data, seed)
         start = time.perf_counter()
         record = self._fit(data, seed=seed, device=device, progress=progress)
-        seconds = time.perf_counter() - start
-        self.fit_record = {"seed": seed, "n_cells": len(data.control), "seconds": seconds, **record}
-        self._keys = keys
+        self.end_fit(record, keys, n_cells=len(data.control), seconds=time.perf_counter() - start)
         return self
+
+    def begin_fit(self, data: TrainingData, seed: int) -> None:
+        """Note what is to be fitted; until `end_fit` the model counts as not fitted."""
+        doses = self._doses_of(data)
+        self.genes, self.doses, self.seed, self._keys = data.genes, doses, seed, None
+
+    def end_fit(self, record: Mapping[str, Any], keys: Keys, *, n_cells: int, seconds: float) -> None:
+        """Complete the record of the fit; the model now predicts."""
+        self.fit_record = {"seed": self.seed, "n_cells": n_cells, "seconds": seconds, **record}
+        self._keys = keys
 
     def predict(self, control: AnnData, *, perturbation: str, dose: float | None = None) -> AnnData:
         """Predict what control cells look like under a perturbation.

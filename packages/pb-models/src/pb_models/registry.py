@@ -32,6 +32,7 @@ class ModelEntry(NamedTuple):
     profiles: tuple[str, ...] = ("default",)
     unseen_perturbations: bool = False
     made_for: MadeFor = "contexts"
+    can_stack: bool = False
 
 
 MODELS: dict[str, ModelEntry] = {
@@ -92,6 +93,7 @@ MODELS: dict[str, ModelEntry] = {
         "pb_models.scgen:ScGen",
         "Variational autoencoder; adds the mean latent difference between perturbed and control cells, then decodes.",
         profiles=("fixed", "reference"),
+        can_stack=True,
     ),
     "scpregan": ModelEntry(
         "pb_models.scpregan:ScPreGan",
@@ -102,11 +104,13 @@ MODELS: dict[str, ModelEntry] = {
         "pb_models.scvidr:ScVidr",
         "scGen's autoencoder; a regression on control centroids gives each context its own latent shift of one dose.",
         profiles=("fixed", "reference"),
+        can_stack=True,
     ),
     "scvidr-multi": ModelEntry(
         "pb_models.scvidr_multi:ScVidrMulti",
         "scVIDR with one model for all doses: the highest dose's latent shift, scaled by the logarithm of the dose.",
         profiles=("fixed", "reference"),
+        can_stack=True,
     ),
     "scbutterfly": ModelEntry(
         "pb_models.scbutterfly:ScButterfly",

@@ -10,17 +10,17 @@ from __future__ import annotations
 import math
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from scipy import sparse
 
 from pb_models.base import TrainingStep
+from pb_models.schedule import Course, History, Schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor, nn
@@ -33,9 +33,13 @@ __all__ = [
     "DivergedError",
     "History",
     "Schedule",
+    "check_finite",
+    "check_monitor",
     "descend",
+    "draw_batches",
     "random_split",
     "resolve_device",
+    "run_batches",
     "seeded",
     "train",
 ]
@@ -43,40 +47,6 @@ __all__ = [
 
 class DivergedError(RuntimeError):
     """A loss term became NaN or infinite."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """How long to train, on batches of what size, and which weights to keep.
-
-    `patience` counts epochs without a strictly lower monitor (None: never stop early), or, where `ties_improve`, an
-    equal one. `keep` "best-if-stopped" is the best where patience ran out, else the last. A last batch of fewer cells
-    than `smallest_batch` is left out, because batch normalisation needs more than one. The monitor counts only after
-    `settling_steps` optimiser steps, the time the running statistics of batch normalisation need, or after a tenth of
-    the planned steps where that is sooner, so that a short training has a best epoch, too.
-    """
-
-    max_epochs: int
-    batch_size: int
-    patience: int | None = None
-    keep: Literal["last", "best", "best-if-stopped"] = "last"
-    smallest_batch: int = 2
-    settling_steps: int = 0
-    ties_improve: bool = False
-
-
-@dataclass
-class History:
-    """Loss and monitor by epoch; `best_epoch` counts from 1 and is None where nothing was watched."""
-
-    loss: list[float] = field(default_factory=list)
-    monitor: list[float] = field(default_factory=list)
-    best_epoch: int | None = None
-    stopped_early: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the history as a JSON-able dict, with the number of epochs run."""
-        return {"epochs": len(self.loss), **asdict(self)}
 
 
 class Cells:
@@ -206,31 +176,22 @@ def train(
         Where a term or the monitor is NaN or infinite; names epoch, batch and term. On the CPU every step is checked,
         on a GPU every epoch, since each check would wait for the device.
     """
-    history, best, start = History(), math.inf, time.perf_counter()
-    best_state: dict[str, Tensor] = {}
+    course, start = Course(schedule), time.perf_counter()
     order = torch.Generator().manual_seed(seed)
     for epoch in range(1, schedule.max_epochs + 1):
-        batches = _batches(rows, schedule, order) if isinstance(rows, torch.Tensor) else rows()
-        history.loss.append(_epoch(network, batches, step, epoch))
+        batches = draw_batches(rows, schedule, order) if isinstance(rows, torch.Tensor) else rows()
+        loss = _epoch(network, batches, step, epoch)
         watched = _watch(network, monitor, epoch) if monitor else None
-        if watched is not None:
-            history.monitor.append(watched)
-            better = watched < best or (schedule.ties_improve and watched == best)
-            settling = min(schedule.settling_steps, schedule.max_epochs * len(batches) / 10)
-            if better and epoch * len(batches) > settling:
-                best, history.best_epoch = watched, epoch
-                if schedule.keep != "last":
-                    best_state = {name: value.detach().clone() for name, value in network.state_dict().items()}
+        course.note(loss, watched, len(batches), network.state_dict)
         if progress is not None:
             left = (time.perf_counter() - start) / epoch * (schedule.max_epochs - epoch)
-            progress(TrainingStep(epoch, schedule.max_epochs, history.loss[-1], watched, left))
-        if history.best_epoch and schedule.patience and epoch - history.best_epoch >= schedule.patience:
-            history.stopped_early = True
+            progress(TrainingStep(epoch, schedule.max_epochs, loss, watched, left))
+        if course.history.stopped_early:
             break
-    if best_state and (schedule.keep == "best" or history.stopped_early):
-        network.load_state_dict(best_state)
+    if course.kept:
+        network.load_state_dict(course.kept)
     network.eval()
-    return history
+    return course.history
 
 
 def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
@@ -240,7 +201,14 @@ def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
     optimiser.step()
 
 
-def _batches(rows: Tensor, schedule: Schedule, order: torch.Generator) -> list[Tensor]:
+def draw_batches(rows: Tensor, schedule: Schedule, order: torch.Generator) -> list[Tensor]:
+    """Shuffle row numbers (n,) and cut them into batches, without a last one that is too small.
+
+    Raises
+    ------
+    ValueError
+        Where there are too few rows for one batch.
+    """
     shuffled = rows[torch.randperm(len(rows), generator=order).to(rows.device)]
     batches = list(torch.split(shuffled, schedule.batch_size))
     if len(batches[-1]) < schedule.smallest_batch:
@@ -251,25 +219,38 @@ def _batches(rows: Tensor, schedule: Schedule, order: torch.Generator) -> list[T
     return batches
 
 
-def _epoch(
-    network: nn.Module, batches: list[Tensor], step: Callable[[Tensor], Mapping[str, Tensor]], epoch: int
-) -> float:
-    """Run one epoch and return its mean loss per cell; the terms stay on the device until they are checked."""
-    network.train()
+def run_batches(
+    batches: Sequence[Tensor],
+    step: Callable[[Tensor], Mapping[str, Tensor]],
+    check: Callable[[Tensor, list[str], int], None],
+) -> Tensor:
+    """Do a step on each batch in turn and return the losses, (batches,) or, of several networks, (batches, members).
+
+    The terms of a step, each a scalar or (members,), stay on the device until they are checked, at every step on the
+    CPU and once on a GPU: `check` gets those of some batches, (batches, terms, ...), their names, and the number of the
+    first of these batches, counted from 1.
+    """
     history: list[Tensor] = []
     checked = 0
     for number, batch in enumerate(batches, 1):
         terms = step(batch)
         history.append(torch.stack(list(terms.values())))
         if history[-1].device.type == "cpu" or number == len(batches):
-            _check_finite(torch.stack(history[checked:]), list(terms), epoch, checked + 1)
+            check(torch.stack(history[checked:]), list(terms), checked + 1)
             checked = number
-    sizes = [len(batch) for batch in batches]
-    losses = torch.stack(history)[:, 0].tolist()
-    return float(np.average(losses, weights=sizes))
+    return torch.stack(history)[:, 0]
 
 
-def _check_finite(values: Tensor, names: list[str], epoch: int, first_batch: int) -> None:
+def _epoch(
+    network: nn.Module, batches: list[Tensor], step: Callable[[Tensor], Mapping[str, Tensor]], epoch: int
+) -> float:
+    """Run one epoch and return its mean loss per cell."""
+    network.train()
+    losses = run_batches(batches, step, lambda values, names, first: check_finite(values, names, epoch, first))
+    return float(np.average(losses.tolist(), weights=[len(batch) for batch in batches]))
+
+
+def check_finite(values: Tensor, names: list[str], epoch: int, first_batch: int, *, who: str = "") -> None:
     """Raise where any of the (batches, terms) values is not finite, naming the first; the loss is named last."""
     finite = torch.isfinite(values)
     if bool(finite.all()):
@@ -277,17 +258,21 @@ def _check_finite(values: Tensor, names: list[str], epoch: int, first_batch: int
     row = int((~finite).any(dim=1).nonzero()[0])
     bad = [name for name, good in zip(names, finite[row].tolist(), strict=True) if not good]
     msg = (
-        f"training diverged in epoch {epoch}, batch {first_batch + row}: {', '.join(reversed(bad))} not finite; "
+        f"{who}training diverged in epoch {epoch}, batch {first_batch + row}: {', '.join(reversed(bad))} not finite; "
         "check the input's scale (log1p expected) or lower the learning rate"
     )
     raise DivergedError(msg)
 
 
+def check_monitor(value: float, epoch: int, *, who: str = "") -> float:
+    """Return what was watched after an epoch; raises where it is not finite."""
+    if not math.isfinite(value):
+        msg = f"{who}the monitor is {value} after epoch {epoch}; check the validation cells and the learning rate"
+        raise DivergedError(msg)
+    return value
+
+
 def _watch(network: nn.Module, monitor: Callable[[], float], epoch: int) -> float:
     network.eval()
     with torch.no_grad():
-        value = monitor()
-    if not math.isfinite(value):
-        msg = f"the monitor is {value} after epoch {epoch}; check the validation cells and the learning rate"
-        raise DivergedError(msg)
-    return value
+        return check_monitor(monitor(), epoch)

@@ -10,9 +10,10 @@ from torch import nn
 from torch.nn import functional
 
 from pb_models.blocks import perceptron
+from pb_models.noise import StandardNormal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from torch import Tensor
 
@@ -27,9 +28,9 @@ class Posterior(NamedTuple):
     mean: Tensor
     variance: Tensor
 
-    def sample(self) -> Tensor:
-        """Draw z = mean + sqrt(variance) * e with e ~ N(0, 1)."""
-        return self.mean + self.variance.sqrt() * torch.randn_like(self.mean)
+    def sample(self, noise: Callable[[Tensor], Tensor] = torch.randn_like) -> Tensor:
+        """Draw z = mean + sqrt(variance) * e with e ~ N(0, 1), drawn by `noise` in the shape of the mean."""
+        return self.mean + self.variance.sqrt() * noise(self.mean)
 
 
 class Vae(nn.Module):
@@ -44,6 +45,8 @@ class Vae(nn.Module):
     True
     """
 
+    stackable = True
+
     def __init__(
         self, n_genes: int, *, n_latent: int = 100, n_hidden: int = 800, n_layers: int = 2, dropout: float = 0.2
     ) -> None:
@@ -54,6 +57,7 @@ class Vae(nn.Module):
         self.log_variance = nn.Linear(n_hidden, n_latent)
         self.decoder = perceptron([n_latent, *hidden], dropout=dropout)
         self.output = nn.Linear(n_hidden, n_genes)
+        self.noise = StandardNormal()
 
     def encode(self, x: Tensor) -> Posterior:
         """Return the posterior of cells (cells, genes), in float32 under autocast too."""
@@ -68,7 +72,7 @@ class Vae(nn.Module):
     def forward(self, x: Tensor) -> tuple[Posterior, Tensor]:
         """Return the posterior and the expression decoded from one sample of it."""
         posterior = self.encode(x)
-        return posterior, self.decode(posterior.sample())
+        return posterior, self.decode(posterior.sample(self.noise))
 
 
 class Objective(NamedTuple):
@@ -86,7 +90,7 @@ class Objective(NamedTuple):
 def kl_divergence(posterior: Posterior) -> Tensor:
     """Return a cell's KL(N(mean, variance) || N(0, 1)), (cells,): 1/2 sum_l (mean^2 + variance - 1 - ln variance)."""
     mean, variance = posterior
-    return 0.5 * (mean.square() + variance - 1 - variance.log()).sum(dim=1)
+    return 0.5 * (mean.square() + variance - 1 - variance.log()).sum(dim=-1)
 
 
 def objective(x: Tensor, reconstruction: Tensor, posterior: Posterior, *, kl_weight: float) -> Objective:

@@ -1,4 +1,4 @@
-"""`pb data`: look at a data set, check one's own file, prepare it."""
+"""`pb data`: look at a data set, check one's own file, prepare it, simulate one."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,6 +7,7 @@ import click
 from rich.text import Text
 
 from pb_cli.commands.ls import where_from
+from pb_cli.commands.simulate import simulate
 from pb_cli.console import messages, output, print_json, print_table
 from pb_cli.names import DataProblem, SuggestingGroup, usage_errors
 from pb_cli.options import data_options, keys_from_flags, open_data, parse_options
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
 __all__ = ["data"]
 
 
-@click.group(cls=SuggestingGroup, short_help="Look at, check or prepare data.")
+@click.group(cls=SuggestingGroup, short_help="Look at, check, prepare or simulate data.")
 def data() -> None:
-    """Look at a data set, check your own .h5ad, or prepare it for `pb bench`."""
+    """Look at a data set, check your own .h5ad, prepare it for `pb bench`, or simulate one."""
+
+
+data.add_command(simulate)
 
 
 @data.command(short_help="Where a data set comes from and how many cells it has.")
@@ -160,7 +164,8 @@ def describe(loaded: "PerturbationData") -> dict[str, str]:
 
 def known_facts(known: "DatasetCard") -> dict[str, str]:
     """Name a registered data set and its terms."""
-    return {"name": known.name, "what": known.title, "citation": known.citation, "licence": known.licence}
+    facts = {"name": known.name, "what": known.title, "citation": known.citation, "licence": known.licence}
+    return facts | ({"note": known.note} if known.note else {})
 
 
 def columns_of(keys: "Keys") -> str:

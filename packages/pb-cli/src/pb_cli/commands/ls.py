@@ -1,7 +1,8 @@
 """`pb ls`: what there is."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -10,15 +11,34 @@ from pb_cli.plan import split_summary
 
 if TYPE_CHECKING:
     from pb_data import DatasetCard
+    from pb_losses import Parameter
 
 __all__ = ["ls"]
 
 
 class Listing(NamedTuple):
-    """A table of what a registry holds."""
+    """A table of what a registry holds; a cell is text, or the settings of a loss."""
 
     columns: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple["str | tuple[Parameter, ...]", ...]]
+
+
+def _text(cell: "str | tuple[Parameter, ...]") -> str:
+    return cell if isinstance(cell, str) else "\n".join(map(_setting, cell))
+
+
+def _data(cell: "str | tuple[Parameter, ...]") -> str | list[dict[str, Any]]:
+    return cell if isinstance(cell, str) else [asdict(setting) for setting in cell]
+
+
+def _setting(setting: "Parameter") -> str:
+    """Write name, default and the values its papers searched: temperature 2 (1, 2, 4)."""
+    grid = f" ({', '.join(map(_short, setting.grid))})" if setting.grid else ""
+    return f"{setting.name} {_short(setting.default)}{grid}"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _datasets() -> Listing:
@@ -62,7 +82,10 @@ def _losses() -> Listing:
     from pb_losses.registry import loss_info, loss_names
 
     infos = [loss_info(name) for name in loss_names()]
-    return Listing(("name", "kind", "what it is"), [(i.name, i.kind, i.summary) for i in infos])
+    return Listing(
+        ("name", "kind", "what it is", "settings"),
+        [(i.name, i.kind, i.summary, i.parameters) for i in infos],
+    )
 
 
 def _splits() -> Listing:
@@ -86,6 +109,8 @@ LISTINGS: dict[str, Callable[[], Listing]] = {
 def ls(what: str | None, *, as_json: bool) -> None:
     """List what there is: all registries, or one of them.
 
+    The settings of a loss come with their default and, in brackets, the values that its papers searched.
+
     \b
     Examples:
       pb ls
@@ -94,7 +119,12 @@ def ls(what: str | None, *, as_json: bool) -> None:
     """
     listings = {name: make() for name, make in LISTINGS.items() if what in (None, name)}
     if as_json:
-        print_json({name: [dict(zip(t.columns, row, strict=True)) for row in t.rows] for name, t in listings.items()})
+        print_json(
+            {
+                name: [dict(zip(t.columns, map(_data, row), strict=True)) for row in t.rows]
+                for name, t in listings.items()
+            }
+        )
         return
     for name, listing in listings.items():
-        print_table(name, listing.columns, listing.rows)
+        print_table(name, listing.columns, [tuple(map(_text, row)) for row in listing.rows])

@@ -1,4 +1,4 @@
-"""The format of embedded count matrices: gene-wise gaps between cell numbers, as small integers in HDF5."""
+"""The format of embedded matrices in HDF5: gene-wise gaps between cell numbers as small integers, and the values."""
 
 from __future__ import annotations
 
@@ -47,24 +47,35 @@ def positions_of(gaps: NDArray[np.integer[Any]], starts: NDArray[np.integer[Any]
     return np.cumsum(steps).astype(np.int32)
 
 
-def write_embedded(path: Path, counts: sparse.csr_matrix, obs: pd.DataFrame, genes: NDArray[np.str_]) -> None:
-    """Write counts (cells, genes), obs columns (as categories) and names; at most 65,535 cells and counts below 65,536.
+def write_embedded(
+    path: Path,
+    matrix: sparse.csr_matrix,
+    obs: pd.DataFrame,
+    genes: NDArray[np.str_],
+    *,
+    dtype: type[np.uint16 | np.float32] = np.uint16,
+) -> None:
+    """Write expression (cells, genes), obs columns (as categories) and names; at most 65,535 cells.
+
+    Parameters
+    ----------
+    dtype
+        What the values have to fit exactly: uint16 for counts, float32 for log1p values.
 
     Raises
     ------
     ValueError
-        Where counts are no whole numbers in that range or the cells are too many.
+        Where a value does not fit the type or the cells are too many.
     """
-    by_gene = counts.tocsc()
+    by_gene = matrix.tocsc()
     by_gene.sort_indices()
-    values = by_gene.data.astype(np.uint16)
-    if counts.shape[0] > np.iinfo(np.uint16).max or not np.array_equal(values, by_gene.data):
-        msg = (
-            f"{counts.shape[0]} cells with counts up to {counts.max()} do not fit 16-bit whole numbers; nothing written"
-        )
+    values = by_gene.data.astype(dtype)
+    if matrix.shape[0] > np.iinfo(np.uint16).max or not np.array_equal(values, by_gene.data):
+        kind = "16-bit whole numbers" if dtype is np.uint16 else "32-bit numbers"
+        msg = f"{matrix.shape[0]} cells with values up to {matrix.max()} do not fit {kind}; nothing written"
         raise ValueError(msg)
     with h5py.File(path, "w", track_order=True) as file:
-        file.attrs["shape"] = counts.shape
+        file.attrs["shape"] = matrix.shape
         store(file, "values", values)
         store(file, "gaps", gaps_of(by_gene.indices, by_gene.indptr))
         store(file, "cells_per_gene", np.diff(by_gene.indptr).astype(np.uint16))
@@ -86,7 +97,7 @@ def store(group: h5py.Group, name: str, array: NDArray[Any]) -> None:
 
 
 def read_embedded(path: Path) -> tuple[sparse.csr_matrix, pd.DataFrame, pd.Index]:
-    """Return counts (cells, genes; float32 CSR with sorted indices), obs with categorical columns, and gene names."""
+    """Return X (cells, genes; float32 CSR with sorted indices), obs with categorical columns, and gene names."""
     import pandas as pd
 
     with h5py.File(path, "r") as file:

@@ -21,6 +21,8 @@ __all__ = ["DATASETS", "card", "dataset_names", "get_dataset", "load", "load_sou
 
 DATASETS: dict[str, str] = {
     "pbmc": "pb_data.datasets.pbmc:PBMC",
+    "norman": "pb_data.datasets.screens:NORMAN",
+    "mcfaline": "pb_data.datasets.screens:MCFALINE",
     "pbmc-scgen": "pb_data.datasets.published:PBMC_SCGEN",
     "nault": "pb_data.datasets.published:NAULT",
     "nault-liver": "pb_data.datasets.published:NAULT_LIVER",
