@@ -422,3 +422,10 @@ def test_an_installed_plug_in_adds_a_set(tmp_path: Path, monkeypatch: pytest.Mon
     (info / "entry_points.txt").write_text("[pb.datasets]\npbmc = tiny_plugin:TINY\n")
     with pytest.raises(ValueError, match=r"entry point 'pbmc' \(tiny_plugin:TINY\) takes the name of pb_data"):
         dataset_names()
+
+
+def test_a_file_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "locked.h5ad").touch()
+    monkeypatch.setattr("pb_data.datasets.files.os.access", lambda *_: False)
+    with pytest.raises(PermissionError, match=r"locked\.h5ad may not be read"):
+        load_h5ad(tmp_path / "locked.h5ad")

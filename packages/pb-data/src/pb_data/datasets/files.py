@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from importlib.util import find_spec
@@ -35,11 +36,16 @@ def existing(path: str | PathLike[str]) -> Path:
     ------
     FileNotFoundError
         Where there is no such file.
+    PermissionError
+        Where it may not be read.
     """
     file = Path(path).expanduser().absolute()
     if not file.is_file():
         msg = f"there is no file {file}; check the path"
         raise FileNotFoundError(msg)
+    if not os.access(file, os.R_OK):
+        msg = f"{file} may not be read; ask its owner, or change its permissions"
+        raise PermissionError(msg)
     return file
 
 

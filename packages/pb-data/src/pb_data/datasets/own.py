@@ -107,7 +107,8 @@ def write_h5ad(path: str | PathLike[str], adata: AnnData, keys: Keys) -> None:
         cells.write_h5ad(draft, compression="gzip")
         draft.replace(target)
     except OSError as error:
-        msg = f"{target} cannot be written ({error.strerror or error}); free or unlock the place, or name another"
+        reason = os.strerror(error.errno) if error.errno else error  # without HDF5's addresses
+        msg = f"{target} cannot be written ({reason}); free or unlock the place, or name another"
         raise OSError(msg) from error
     finally:
         draft.unlink(missing_ok=True)
