@@ -42,7 +42,7 @@ def test_a_model_of_one_dose_is_trained_once_a_dose(bench, pb):
     result = bench()
     assert result.exit_code == 0, result.output
     tasks = [json.loads(line) for line in (pb.folder / "run/plan.jsonl").read_text().splitlines()]
-    assert {(task["model"], task["dose"]) for task in tasks} == {
+    assert {(task["model"], task.get("dose")) for task in tasks} == {
         ("control", None),
         ("scvidr-multi", None),
         ("scgen", 1.0),
