@@ -42,7 +42,7 @@ def heading(experiment: Path, record: dict, costs: pd.DataFrame) -> str:
     seeds = ", ".join(map(str, sorted(costs["seed"].unique())))
     return f"""# {experiment.stem}
 
-    pb bench {experiment} --out runs/{experiment.stem} --jobs 2
+    pb bench {experiment} --out runs/{experiment.stem}
     python experiments/make_page.py runs/{experiment.stem} {experiment} > {experiment.with_suffix(".md")}
 
 {done} of {len(costs)} tasks done; seeds {seeds} (deterministic baselines once); {clock(seconds)} of fitting and \

@@ -47,7 +47,7 @@ class Experiment:
     dataset_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     perturbations: tuple[str, ...] = ()
     doses: tuple[float, ...] = ()
-    models: tuple[str, ...] = ("all",)
+    models: tuple[str, ...] = ("baselines",)
     baselines: bool = True
     hold_out: tuple[str, ...] = ("all",)
     seeds: tuple[int, ...] = (1,)

@@ -28,9 +28,9 @@ __all__ = ["bench"]
 @data_options
 @click.option("--perturbation", "perturbations", multiple=True, help="Keep these perturbations.  [default: all]")
 @click.option("--dose", "doses", multiple=True, help="Keep these doses, such as 1,10.  [default: all]")
-@click.option("--model", "models", multiple=True, help="Names, name:profile, `all` or `baselines`.  [default: all]")
+@click.option("--model", "models", multiple=True, help="Names, name:profile, `all` or `baselines`.  [default: baselines]")
 @click.option("--no-baselines", is_flag=True, help="Do not add the baselines that were not named.")
-@click.option("--hold-out", multiple=True, help="Contexts (names or indices), or `all`.  [default: all]")
+@click.option("--hold-out", multiple=True, help="Units of the split (names or indices), or `all`.  [default: all]")
 @click.option("--seed", "seeds", multiple=True, help="Seeds of the models.  [default: 1]")
 @click.option("--preset", type=click.Choice(list(PRESETS)), help="How much it costs.  [default: full]")
 @click.option("--n-genes", type=click.IntRange(min=1), help="Number of highly variable genes.")
@@ -57,7 +57,7 @@ def bench(experiment: Path | None, **flags: Any) -> None:
 
     \b
     Examples:
-      pb bench --preset quick
+      pb bench --preset quick --model scgen
       pb bench --model scgen,scgen:reference --hold-out "B cells" --seed 1,2,3
       pb bench experiments/pbmc-scgen.toml --out runs/pbmc
       pb bench --data my.h5ad --context-key cell_type --perturbation-key condition \\
