@@ -28,7 +28,9 @@ __all__ = ["bench"]
 @data_options
 @click.option("--perturbation", "perturbations", multiple=True, help="Keep these perturbations.  [default: all]")
 @click.option("--dose", "doses", multiple=True, help="Keep these doses, such as 1,10.  [default: all]")
-@click.option("--model", "models", multiple=True, help="Names, name:profile, `all` or `baselines`.  [default: baselines]")
+@click.option(
+    "--model", "models", multiple=True, help="Names, name:profile, `all` or `baselines`.  [default: baselines]"
+)
 @click.option("--no-baselines", is_flag=True, help="Do not add the baselines that were not named.")
 @click.option("--hold-out", multiple=True, help="Units of the split (names or indices), or `all`.  [default: all]")
 @click.option("--seed", "seeds", multiple=True, help="Seeds of the models.  [default: 1]")
