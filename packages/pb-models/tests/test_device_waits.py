@@ -19,7 +19,7 @@ MODELS = ["scgen", "scvidr", "scvidr-multi", "scpregan", "scpregan:reference", "
 MODELS += ["scbutterfly", "scbutterfly:reference"]
 MODELS += ["mtae", "mtae-adv", "mtae-adv:reference", "mtae-adv-gauss", "mtae-ot", "mtae-and-ot"]
 MODELS += ["mtvae", "mtvae-ot", "mtvae-and-ot"]
-TRAINERS = ["latent", "scpregan", "butterfly_training", "multitask.training"]
+TRAINERS = ["vae_training", "scpregan", "butterfly_training", "multitask.training"]
 
 
 @pytest.fixture
