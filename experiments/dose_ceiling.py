@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from pb_cli.plan import read_plan
-from pb_cli.unit import Condition, Unit, prepare
+from pb_cli.references import Condition
+from pb_cli.unit import Unit, prepare
 from pb_data import PerturbationData, load_source
 from pb_data.responding_counts import change_counts, gene_rates
 from pb_data.simulate import noiseless_mean

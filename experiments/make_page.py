@@ -25,13 +25,11 @@ def main() -> None:
     costs = pd.read_csv(given.run / "tasks.csv")
     record = json.loads((given.run / "run.json").read_text(encoding="utf-8"))
     board = board_of(results)
-    print(heading(given.experiment, record, costs))
-    print(scores(board))
+    sections = [heading(given.experiment, record, costs), scores(board)]
     if not board.table["is_baseline"].all():
-        print(gains(board))
-    print(by_unit(results, "r2_mean_all"))
-    print(by_unit(results, "r2_mean_top100"))
-    print(cost_table(costs))
+        sections.append(gains(board))
+    sections += [by_unit(results, "r2_mean_all"), by_unit(results, "r2_mean_top100"), cost_table(costs)]
+    print("\n".join(sections), end="")
 
 
 def heading(experiment: Path, record: dict, costs: pd.DataFrame) -> str:

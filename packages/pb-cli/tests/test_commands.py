@@ -213,7 +213,7 @@ def test_a_failed_task_is_counted_and_its_traceback_kept(pb, bench):
         (("--dataset", "pmbc"), "pbmc"),
         (("--hold-out", "bta"), "beta"),
         (("--preset", "quik"), "quick"),
-        (("--set", "scgen.max_epoch=1"), "max_epochs"),
+        (("--model", "scgen", "--set", "scgen.max_epoch=1"), "max_epochs"),
         (("--seed", "one"), "--seed 1,2,3"),
         (("--mdel", "scgen"), "--model"),
     ],

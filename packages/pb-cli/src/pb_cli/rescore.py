@@ -9,8 +9,9 @@ from anndata import AnnData
 from pb_eval import PredictionInfo, read_prediction
 
 from pb_cli.console import messages
+from pb_cli.references import Condition
 from pb_cli.runner import score
-from pb_cli.unit import Condition, Unit, prepare
+from pb_cli.unit import Unit, prepare
 
 __all__ = ["rescore"]
 

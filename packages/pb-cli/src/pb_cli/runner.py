@@ -18,9 +18,10 @@ from pb_eval.table import merge_tables
 from pb_models import Model, TrainingStep
 
 from pb_cli.plan import Task
+from pb_cli.references import Condition
 from pb_cli.resources import peak_memory, reset_peak_memory, versions
 from pb_cli.store import RunFolder, write_text
-from pb_cli.unit import Condition, Unit, prepare
+from pb_cli.unit import Unit, prepare
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,21 +14,16 @@ from pb_data import (
     PreprocessSettings,
     Split,
     fit_preprocessor,
+    get_split,
     label_array,
     load_source,
     make_split,
 )
-from pb_eval import Reference, fit_basis
+from pb_eval import Reference
 
-__all__ = ["Condition", "Unit", "prepare"]
+from pb_cli.references import Condition, references
 
-
-class Condition(NamedTuple):
-    """A perturbation of one context, and its dose where the data have doses."""
-
-    context: str
-    perturbation: str
-    dose: float | None
+__all__ = ["Unit", "prepare"]
 
 
 class Unit(NamedTuple):
@@ -92,7 +87,13 @@ def _prepare(name: str, split_hash: str, source: str, parameters: str, preproces
         training,
         validation,
         preprocessor.transform(data.adata[split.input_control]),
-        _references(data, split, preprocessor, training),
+        references(
+            preprocessor.transform(data.adata[split.truth]),
+            preprocessor.transform(data.adata[split.reference_control]),
+            training,
+            data.keys,
+            get_split(name).unseen,
+        ),
     )
 
 
@@ -100,31 +101,3 @@ def _prepare(name: str, split_hash: str, source: str, parameters: str, preproces
 def _load(source: str) -> PerturbationData:
     """Load a data set once for all its units."""
     return load_source(json.loads(source))
-
-
-def _references(
-    data: PerturbationData, split: Split, preprocessor: Preprocessor, training: AnnData
-) -> dict[Condition, Reference]:
-    """Collect truth and measured control of every held-out condition, in the PCA of the training cells."""
-    basis = fit_basis(training.X)
-    control = preprocessor.transform(data.adata[split.reference_control])
-    own = label_array(control.obs, data.keys.context)
-    truth = preprocessor.transform(data.adata[split.truth])
-    return {
-        condition: Reference(
-            truth.X[rows], control.X[own == condition.context], genes=list(truth.var_names), basis=basis
-        )
-        for condition, rows in _conditions(truth, data.keys).items()
-    }
-
-
-def _conditions(truth: AnnData, keys: Keys) -> dict[Condition, NDArray[np.intp]]:
-    """Group cells by context, perturbation and dose, sorted."""
-    columns = [keys.context, keys.perturbation] + ([keys.dose] if keys.dose else [])
-    groups = truth.obs.groupby(columns, observed=True, sort=True).indices
-    return {_condition(label): np.sort(rows) for label, rows in groups.items()}
-
-
-def _condition(label: tuple[Any, ...]) -> Condition:
-    """Name a group of cells."""
-    return Condition(str(label[0]), str(label[1]), float(label[2]) if len(label) > 2 else None)

@@ -1,0 +1,110 @@
+"""What predictions of a held-out unit are scored against: its truth and controls, and what other units show."""
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from anndata import AnnData
+from pb_data import Keys, label_array
+from pb_eval import OtherUnit, Reference, TrainingResponse, fit_basis, other_unit, training_response
+
+__all__ = ["Condition", "references"]
+
+
+class Condition(NamedTuple):
+    """A perturbation of one context, and its dose where the data have doses."""
+
+    context: str
+    perturbation: str
+    dose: float | None
+
+
+class Groups:
+    """Preprocessed cells by condition, and the control cells of each context."""
+
+    def __init__(self, cells: AnnData, keys: Keys) -> None:
+        self.keys = keys
+        self._X = cells.X
+        control = keys.is_control(cells.obs)
+        contexts = label_array(cells.obs, keys.context)
+        self._controls = {str(name): np.flatnonzero(control & (contexts == name)) for name in np.unique(contexts)}
+        columns = [keys.context, keys.perturbation] + ([keys.dose] if keys.dose else [])
+        grouped = cells.obs[~control].groupby(columns, observed=True, sort=True).indices
+        perturbed = np.flatnonzero(~control)
+        self._rows = {_condition(label): np.sort(perturbed[rows]) for label, rows in grouped.items()}
+
+    @property
+    def conditions(self) -> list[Condition]:
+        """The measured conditions, sorted."""
+        return list(self._rows)
+
+    def both(self, condition: Condition) -> tuple[Any, Any]:
+        """Return the perturbed cells of a condition and the control cells of its context."""
+        return self._X[self._rows[condition]], self.controls(condition.context)
+
+    def controls(self, context: str) -> Any:
+        """Return the control cells of a context; none where it has none."""
+        return self._X[self._controls.get(context, np.zeros(0, dtype=np.intp))]
+
+
+def references(
+    truth: AnnData, control: AnnData, training: AnnData, keys: Keys, unseen: str
+) -> dict[Condition, Reference]:
+    """Collect truth and measured control of every held-out condition, in the PCA of the training cells.
+
+    Beside them stands what training shows of other units: the response of other contexts to the same condition, and
+    the conditions that a prediction could be mistaken for, those that differ in what the split calls `unseen`.
+    """
+    basis, seen, asked = fit_basis(training.X), Groups(training, keys), Groups(truth, keys)
+    measured, genes = Groups(control, keys), [str(name) for name in truth.var_names]
+
+    @cache
+    def rival(condition: Condition) -> OtherUnit:
+        return other_unit(*seen.both(condition), targets=targets(condition, keys))
+
+    def reference(condition: Condition) -> Reference:
+        response = response_elsewhere(condition, seen)
+        alike = [other for other in seen.conditions if is_rival(other, condition, unseen) and has_controls(other, seen)]
+        return Reference(
+            asked.both(condition)[0],
+            measured.controls(condition.context),
+            genes=genes,
+            basis=basis,
+            training_shift=None if response is None else response.shift,
+            weights=None if response is None else response.weights,
+            others={", ".join(map(str, other)): rival(other) for other in alike},
+            targets=targets(condition, keys),
+        )
+
+    return {condition: reference(condition) for condition in asked.conditions}
+
+
+def response_elsewhere(condition: Condition, seen: Groups) -> TrainingResponse | None:
+    """Return how other training contexts respond to a condition, or None where none shows it."""
+    pairs = [
+        seen.both(other)
+        for other in seen.conditions
+        if other[1:] == condition[1:] and other.context != condition.context and has_controls(other, seen)
+    ]
+    return training_response(pairs) if pairs else None
+
+
+def is_rival(other: Condition, condition: Condition, unseen: str) -> bool:
+    """Whether two conditions differ in what a split holds out, and in nothing else."""
+    differ = [name for name in condition._fields if getattr(other, name) != getattr(condition, name)]
+    return differ == [unseen if unseen in condition._fields else "context"]
+
+
+def has_controls(condition: Condition, seen: Groups) -> bool:
+    """Whether the context of a condition has control cells among the training cells."""
+    return bool(seen.controls(condition.context).shape[0])
+
+
+def targets(condition: Condition, keys: Keys) -> tuple[str, ...]:
+    """Name what a perturbation may target: its parts, of which those that are genes count."""
+    return keys.parts(condition.perturbation)
+
+
+def _condition(label: tuple[Any, ...]) -> Condition:
+    """Name a group of cells."""
+    return Condition(str(label[0]), str(label[1]), float(label[2]) if len(label) > 2 else None)
