@@ -30,7 +30,7 @@ def main() -> None:
     units = {task.split_hash: task for task in tasks}.values()
     rows = [row for task in units for row in ceilings(task)]
     table = pd.DataFrame(rows).groupby("dose")[METRICS].mean()
-    print("## Ceiling: the truth itself, drawn anew, mean over contexts\n")
+    print("\n## Ceiling: the truth itself, drawn anew, mean over contexts\n")
     print("    python experiments/dose_ceiling.py runs/dose >> experiments/dose.md\n")
     print("| dose | " + " | ".join(METRICS) + " |\n" + "|" + " --- |" * (len(METRICS) + 1))
     for dose, values in (*table.iterrows(), ("mean", table.mean())):
