@@ -49,6 +49,8 @@ def test_what_fails_together_is_trained_one_by_one(bench, pb, monkeypatch: pytes
     assert set(costs["status"]) == {"done"}
     assert set(costs["trained_together"]) == {1}
     assert not list((pb.folder / "run/failed").iterdir())
+    said = " ".join(result.stderr.split())
+    assert "cannot be trained together (RuntimeError: model 1 (seed 2): training diverged); one by one now" in said
 
 
 def test_seeds_that_are_there_already_are_not_trained_again(bench, pb):

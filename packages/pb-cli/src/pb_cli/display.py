@@ -65,6 +65,9 @@ class Display:
             step = event.detail
             words = f"loss {step.loss:.4g}, {clock(step.seconds_left)} left"
             self._progress.update(self._rows[task.id], completed=step.epoch, total=step.n_epochs, left=words)
+        elif event.kind == "apart":
+            words = f"The seeds of {describe(task)} cannot be trained together ({event.detail}); one by one now."
+            messages.print(words, style="yellow", soft_wrap=True)
         else:
             self._finish(task, event)
         self._progress.update(self._total, left=self._left())

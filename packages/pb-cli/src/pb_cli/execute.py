@@ -28,9 +28,12 @@ class WorkerLostError(RuntimeError):
 
 
 class Event(NamedTuple):
-    """What happens to a task: `step` carries a TrainingStep, `failed` the error in one line."""
+    """What happens to a task: `step` carries a TrainingStep, `failed` and `apart` the error in one line.
 
-    kind: Literal["start", "step", "done", "failed"]
+    `apart`: training it together with other seeds went wrong, and it is done alone.
+    """
+
+    kind: Literal["start", "step", "apart", "done", "failed"]
     task_id: str
     detail: Any = None
 
@@ -71,14 +74,21 @@ def _run(group: Sequence[Task], folder: RunFolder, options: Options, emit: Calla
     """Run a group of tasks; what goes wrong together is done one by one, what goes wrong alone is recorded."""
     for task in group:
         emit(Event("start", task.id))
-    together = len(group) > 1 and _attempt(group, folder, options, emit) is None
+    error = _attempt(group, folder, options, emit)
+    apart = error is not None and len(group) > 1
+    if apart:
+        emit(Event("apart", group[0].id, f"{type(error).__name__}: {error}"))
     for task in group:
-        error = None if together else _attempt([task], folder, options, emit)
-        if error is None:
-            emit(Event("done", task.id))
-        else:
-            folder.write_traceback(task, "".join(traceback.format_exception(error)))
-            emit(Event("failed", task.id, f"{type(error).__name__}: {error}"))
+        _finish(task, _attempt([task], folder, options, emit) if apart else error, folder, emit)
+
+
+def _finish(task: Task, error: Exception | None, folder: RunFolder, emit: Callable[[Event], None]) -> None:
+    """Report how a task ended."""
+    if error is None:
+        emit(Event("done", task.id))
+        return
+    folder.write_traceback(task, "".join(traceback.format_exception(error)))
+    emit(Event("failed", task.id, f"{type(error).__name__}: {error}"))
 
 
 def _attempt(

@@ -38,13 +38,18 @@ class Groups:
         """The measured conditions, sorted."""
         return list(self._rows)
 
+    @property
+    def paired(self) -> list[Condition]:
+        """The measured conditions of contexts with control cells, sorted."""
+        return [condition for condition in self._rows if self._controls[condition.context].size]
+
     def both(self, condition: Condition) -> tuple[Any, Any]:
         """Return the perturbed cells of a condition and the control cells of its context."""
         return self._X[self._rows[condition]], self.controls(condition.context)
 
     def controls(self, context: str) -> Any:
-        """Return the control cells of a context; none where it has none."""
-        return self._X[self._controls.get(context, np.zeros(0, dtype=np.intp))]
+        """Return the control cells of a context."""
+        return self._X[self._controls[context]]
 
 
 def references(
@@ -64,7 +69,7 @@ def references(
 
     def reference(condition: Condition) -> Reference:
         response = response_elsewhere(condition, seen)
-        alike = [other for other in seen.conditions if is_rival(other, condition, unseen) and has_controls(other, seen)]
+        alike = [other for other in seen.paired if is_rival(other, condition, unseen)]
         return Reference(
             asked.both(condition)[0],
             measured.controls(condition.context),
@@ -82,9 +87,7 @@ def references(
 def response_elsewhere(condition: Condition, seen: Groups) -> TrainingResponse | None:
     """Return how other training contexts respond to a condition, or None where none shows it."""
     pairs = [
-        seen.both(other)
-        for other in seen.conditions
-        if other[1:] == condition[1:] and other.context != condition.context and has_controls(other, seen)
+        seen.both(other) for other in seen.paired if other[1:] == condition[1:] and other.context != condition.context
     ]
     return training_response(pairs) if pairs else None
 
@@ -93,11 +96,6 @@ def is_rival(other: Condition, condition: Condition, unseen: str) -> bool:
     """Whether two conditions differ in what a split holds out, and in nothing else."""
     differ = [name for name in condition._fields if getattr(other, name) != getattr(condition, name)]
     return differ == [unseen if unseen in condition._fields else "context"]
-
-
-def has_controls(condition: Condition, seen: Groups) -> bool:
-    """Whether the context of a condition has control cells among the training cells."""
-    return bool(seen.controls(condition.context).shape[0])
 
 
 def targets(condition: Condition, keys: Keys) -> tuple[str, ...]:

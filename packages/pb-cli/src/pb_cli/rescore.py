@@ -69,7 +69,11 @@ def _by_condition(prediction: AnnData, info: PredictionInfo, unit: Unit) -> dict
         if rows.any():
             found[condition] = prediction[rows]
         else:
-            messages.print(
-                f"No prediction of {condition.perturbation}: it is measured, but not scored.", style="yellow"
-            )
+            messages.print(f"No prediction of {_words(condition)}: it is measured, but not scored.", style="yellow")
     return found
+
+
+def _words(condition: Condition) -> str:
+    """Name a condition for people."""
+    dose = "" if condition.dose is None else f" at dose {condition.dose:g}"
+    return f"{condition.perturbation}{dose} in {condition.context}"

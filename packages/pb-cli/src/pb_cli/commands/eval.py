@@ -68,23 +68,29 @@ def show(rows: "pd.DataFrame") -> None:
 
     first = rows.iloc[0]
     what = label(first["model"], first["profile"])
-    title = f"{what}, {first['context']}, seed {first['seed']}, {first['dataset']}"
+    where = (
+        ", ".join(rows["context"].unique())
+        if rows["context"].nunique() < 4
+        else f"{rows['context'].nunique()} contexts"
+    )
+    title = f"{what}, {where}, seed {first['seed']}, {first['dataset']}"
     table = Table(title=Text(title), title_justify="left")
     table.add_column("metric")
-    wide = rows.assign(condition=conditions(rows)).pivot_table(
-        index="metric", columns="condition", values="value", sort=False, dropna=False
-    )
+    named = rows.assign(condition=conditions(rows))
+    wide = named.pivot(index="metric", columns="condition", values="value")  # noqa: PD010 - refuses two values of one cell
+    wide = wide.reindex(index=named["metric"].unique(), columns=named["condition"].unique())
     for condition in wide.columns:
         table.add_column(Text(str(condition)), justify="right")
     for metric, values in wide.iterrows():
         table.add_row(str(metric), *(f"{value:.6f}" for value in values))
     for name, words in (("n_predicted", "predicted cells"), ("n_true", "measured cells")):
-        counts = rows.assign(condition=conditions(rows)).groupby("condition", sort=False)[name].first()
+        counts = named.groupby("condition", sort=False)[name].first()
         table.add_row(words, *(f"{counts[condition]:,}" for condition in wide.columns))
     output.print(table)
 
 
 def conditions(rows: "pd.DataFrame") -> "pd.Series[str]":
-    """Name each row's condition: the perturbation, and its dose where there is one."""
+    """Name each row's condition: the perturbation, its dose if it has one, and the context where there are several."""
     doses = rows["dose"].map(lambda dose: "" if dose != dose else f" {dose:g}")
-    return rows["perturbation"].astype(str) + doses
+    contexts = ", " + rows["context"] if len(rows["context"].unique()) > 1 else ""
+    return rows["perturbation"].astype(str) + doses + contexts
