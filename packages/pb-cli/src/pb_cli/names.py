@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-__all__ = ["DataProblem", "SuggestingGroup", "split_names", "suggest", "usage_errors"]
+__all__ = ["DataProblem", "DefaultGroup", "SuggestingGroup", "split_names", "suggest", "usage_errors"]
 
 
 class DataProblem(click.ClickException):
@@ -36,6 +36,16 @@ class SuggestingGroup(click.Group):
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             raise SystemExit(130) from None
+
+
+class DefaultGroup(SuggestingGroup):
+    """A group whose first verb goes without saying: anything that is not one of its verbs is handed to it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the first verb before arguments that name none."""
+        if not args or args[0] not in {*self.commands, *ctx.help_option_names}:
+            args = [next(iter(self.commands)), *args]
+        return super().parse_args(ctx, args)
 
 
 def suggest(name: str, choices: Iterable[str]) -> str:

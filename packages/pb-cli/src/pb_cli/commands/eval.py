@@ -1,4 +1,4 @@
-"""`pb eval`: score a saved prediction again, from the file alone."""
+"""`pb eval`: score saved predictions again, from the files alone."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pb_cli.console import messages, output, print_json
-from pb_cli.names import DataProblem
+from pb_cli.names import DataProblem, DefaultGroup
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,22 +14,28 @@ if TYPE_CHECKING:
 __all__ = ["evaluate"]
 
 
-@click.command("eval", short_help="Score a saved prediction.")
-@click.argument("predictions", metavar="PREDICTION.h5ad...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), help="Where the data file lies now, if it was moved.")
-@click.option("--out", type=click.Path(path_type=Path), help="Write the rows to a .csv or .parquet file.")
-@click.option("--json", "as_json", is_flag=True, help="Print the rows as data.")
-def evaluate(predictions: tuple[Path, ...], data: Path | None, out: Path | None, *, as_json: bool) -> None:
-    """Score saved predictions against the measured cells.
-
-    A prediction file says which data, split and preprocessing it belongs to; truth and control cells are made
-    from these again, and must hash to the same split.
+@click.group("eval", cls=DefaultGroup, short_help="Score saved predictions.")
+def evaluate() -> None:
+    """Score saved predictions: `pb eval FILE...` is short for `pb eval score FILE...`.
 
     \b
     Examples:
       pb eval runs/pbmc-quick/tasks/0123456789ab/prediction.h5ad
       pb eval prediction.h5ad --json
       pb eval *.h5ad --out scores.csv
+    """
+
+
+@evaluate.command(short_help="Score prediction files; what `pb eval FILE` does.")
+@click.argument("predictions", metavar="PREDICTION.h5ad...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), help="Where the data file lies now, if it was moved.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the rows to a .csv or .parquet file.")
+@click.option("--json", "as_json", is_flag=True, help="Print the rows as data.")
+def score(predictions: tuple[Path, ...], data: Path | None, out: Path | None, *, as_json: bool) -> None:
+    """Score saved predictions against the measured cells.
+
+    A prediction file says which data, split and preprocessing it belongs to; truth and control cells are made
+    from these again, and must hash to the same split.
     """
     from pb_eval import write_table
     from pb_eval.table import merge_tables
