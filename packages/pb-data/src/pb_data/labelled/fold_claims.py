@@ -37,7 +37,7 @@ def support(rule: FoldRule, data: LabelledData, folds: list[tuple[NDArray[np.int
     if data.groups is None:
         return "new rows like those trained on: rows are taken as independent"
     shared = 100 * float(np.mean([seen(data.groups, train, validation).mean() for train, validation in folds]))
-    claim = f"new samples of seen {what}s: {shared:.0f} % of those validated on are of a {what} that trains, too"
+    claim = f"new samples: {shared:.0f} % of those validated on are of a {what} that trains, too"
     if labels_are_shared(data):
         claim += f", and as all samples of a {what} share their labels, to recognise the {what} is to know them"
     return claim
