@@ -63,9 +63,7 @@ def read_akana(files: list[Path], task: Task) -> LabelledData:
     Raises
     ------
     DataFileError
-        Where a file is another one, or what is needed of it is pickled.
-    ValueError
-        Where the files do not fit each other.
+        Where a file is another one, what is needed of it is pickled, or the files do not fit each other.
     """
     X = read_matrix(files[0])
     held = read_members(files[1], X.shape)
@@ -132,7 +130,7 @@ def read_members(file: Path, shape: tuple[int, int]) -> dict[str, NDArray[Any]]:
                 f"{file}: {name} has shape {members[name].shape}, the matrix is of {shape[0]} cells and {shape[1]} "
                 f"features, so {expected} was expected; give the two files of one data set, cells in rows"
             )
-            raise ValueError(msg)
+            raise DataFileError(msg)
     return members
 
 
@@ -154,7 +152,7 @@ def require_p_values(p: NDArray[np.float64], file: Path) -> None:
     bad = ~(((p >= 0) & (p <= 1)) | (p == -1))
     if bad.any():
         msg = f"{file}: Y has {int(bad.sum())} values such as {p[bad][0]:g}; p-values lie in 0 to 1, -1 stands for none"
-        raise ValueError(msg)
+        raise DataFileError(msg)
 
 
 def genes_by_outcome(p: NDArray[np.float64]) -> NDArray[Any]:
@@ -170,10 +168,10 @@ def test_mask(held: dict[str, NDArray[Any]], n_cells: int, file: Path) -> NDArra
     ids = held["te_ids"].reshape(-1)
     if ids.dtype.kind not in "iu" or ids.size == 0 or ids.min() < 0 or ids.max() >= n_cells:
         msg = f"{file}: te_ids have to be row numbers, 0 to {n_cells - 1}; there are {some(ids[:3])}"
-        raise ValueError(msg)
+        raise DataFileError(msg)
     if "tr_ids" in held and (shared := np.intersect1d(held["tr_ids"], ids)).size:
         msg = f"{file}: {shared.size} rows are in both tr_ids and te_ids; a row trains or tests"
-        raise ValueError(msg)
+        raise DataFileError(msg)
     return np.isin(np.arange(n_cells), ids)
 
 

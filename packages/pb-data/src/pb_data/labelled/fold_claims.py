@@ -63,7 +63,9 @@ def seen(groups: NDArray[np.object_], train: NDArray[np.int64], rows: NDArray[np
 
 
 def labels_are_shared(data: LabelledData) -> bool:
-    """Return whether every group of more than one sample has one value of each target, unlabelled ones included."""
+    """Return whether the samples of each group share their labels, and groups are not what is to be recognised."""
     assert data.groups is not None
     names, first, group = np.unique(data.groups.astype(str), return_index=True, return_inverse=True)
-    return len(names) < len(group) and np.array_equal(data.y, data.y[first][group], equal_nan=True)
+    if len(names) == len(group) or not np.array_equal(data.y, data.y[first][group], equal_nan=True):
+        return False
+    return data.task == "regression" or len(np.unique(data.y[first], axis=0)) < len(names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -55,7 +55,7 @@ def read_papalexi(
     require_option("outcome", outcome, get_args(Outcome))
     require_option("groups", groups, get_args(Groups))
     counts, obs, names = read_embedded(RESOURCE)
-    expression = log_normalised(counts, obs["response_n_umis"].astype(np.float64).to_numpy())
+    expression = log_normalised(counts, obs["response_n_umis"].astype(float).to_numpy(dtype=np.float64))
     target, guide = (obs[column].astype(str).to_numpy(dtype=object) for column in ("target", "grna"))
     cells = LabelledData(
         X=expression,
@@ -105,7 +105,7 @@ def require_option(option: str, value: str, choices: tuple[str, ...]) -> None:
         raise ValueError(msg)
 
 
-def log_normalised(counts: sparse.csr_matrix, library: NDArray[np.float64]) -> sparse.csr_matrix:
+def log_normalised(counts: sparse.csr_matrix, library: NDArray[np.floating[Any]]) -> sparse.csr_matrix:
     """Return log(1 + 10,000 counts / library size), float32 CSR."""
     normalised = counts.astype(np.float64)
     normalised.data = np.log1p(normalised.data * np.repeat(DEPTH / library, np.diff(counts.indptr)))
