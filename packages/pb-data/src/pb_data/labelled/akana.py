@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 
@@ -97,11 +99,13 @@ def read_matrix(file: Path) -> Any:
     from scipy import sparse
 
     try:
+        require_archive(file)
         X = sparse.load_npz(file)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         msg = f"{file} is no sparse matrix as scipy.sparse.save_npz writes it, without pickles; write it again"
         raise DataFileError(msg) from error
     kept = sparse.csr_matrix(X, dtype=np.float32)
+    kept.sum_duplicates()
     if n_bad := int((~np.isfinite(kept.data)).sum()):
         msg = f"{file} holds {n_bad} values that are NaN or infinite; expression has to be finite"
         raise DataFileError(msg)
@@ -110,34 +114,37 @@ def read_matrix(file: Path) -> Any:
 
 def read_members(file: Path, shape: tuple[int, int]) -> dict[str, NDArray[Any]]:
     """Read the members that are plain arrays and needed; pickled ones are left alone."""
-    wanted = {"Y": (shape[0], 2), "tr_ids": None, "te_ids": None, "genes": (shape[0],), "features": (shape[1],)}
-    members: dict[str, NDArray[Any]] = {}
-    try:
-        with np.load(file, allow_pickle=False) as content:
-            for name in wanted.keys() & set(content.files):
-                members[name] = read_member(content, name, file)
-    except (OSError, ValueError, EOFError, AttributeError) as error:
-        if isinstance(error, DataFileError):
-            raise
-        msg = f"{file} is no .npz archive of numpy; give the layout's label file"
-        raise DataFileError(msg) from error
-    for name, expected in wanted.items():
-        if name == "Y" and name not in members:
-            msg = f"{file} holds no Y, the p-values (cells, 2); give the layout's label file"
-            raise DataFileError(msg)
-        if expected and name in members and members[name].shape != expected:
+    shapes = {"Y": (shape[0], 2), "tr_ids": None, "te_ids": None, "genes": (shape[0],), "features": (shape[1],)}
+    require_archive(file)
+    with np.load(file, allow_pickle=False) as content:
+        members = {name: read_member(content, name, file) for name in shapes if name in content.files}
+    if "Y" not in members:
+        msg = f"{file} holds no Y, the p-values (cells, 2); give the layout's label file"
+        raise DataFileError(msg)
+    for name, found in members.items():
+        if shapes[name] not in (None, found.shape):
             msg = (
-                f"{file}: {name} has shape {members[name].shape}, the matrix is of {shape[0]} cells and {shape[1]} "
-                f"features, so {expected} was expected; give the two files of one data set, cells in rows"
+                f"{file}: {name} has shape {found.shape}, the matrix is of {shape[0]} cells and {shape[1]} features, "
+                f"so {shapes[name]} was expected; give the two files of one data set, cells in rows"
             )
             raise DataFileError(msg)
     return members
+
+
+def require_archive(file: Path) -> None:
+    """Raise where a file is no archive, such as one that was cut short."""
+    if not is_zipfile(file):
+        msg = f"{file} is no .npz archive: it is another kind of file or was cut short; give the layout's file"
+        raise DataFileError(msg)
 
 
 def read_member(content: Any, name: str, file: Path) -> NDArray[Any]:
     """Read one array without unpickling."""
     try:
         member: NDArray[Any] = content[name]
+    except (BadZipFile, EOFError, zlib.error) as error:
+        msg = f"{file}: {name} is damaged; copy the file again"
+        raise DataFileError(msg) from error
     except ValueError as error:
         msg = (
             f"{file}: {name} is pickled, and a pickle can run anything when it is read; write it as plain numbers or "

@@ -48,7 +48,8 @@ def require_classes(name: str, data: LabelledData, column: int, fold: str, value
 
 def whereabouts(data: LabelledData, rows: NDArray[np.bool_]) -> str:
     """Say how many samples, of how many groups, a class has."""
-    where = f"{rows.sum()} samples"
+    n_samples = int(rows.sum())
+    where = f"{n_samples} sample{'s' * (n_samples > 1)}"
     if data.groups is None:
         return where
     n_groups = len(set(data.groups[rows]))

@@ -178,7 +178,7 @@ def matrix(X: Any, file: Path) -> Any:
         msg = f"{file} has {kept.shape[0]} samples and {kept.shape[1]} features; it needs some of both"
         raise DataFileError(msg)
     if n_bad := int((~np.isfinite(values)).sum()):
-        msg = f"{file} has {n_bad} features that are missing or infinite; fill them in or leave their columns out"
+        msg = f"{file}: {n_bad} values of features are missing or infinite; fill them in or leave their columns out"
         raise DataFileError(msg)
     return kept
 

@@ -169,7 +169,7 @@ def flagged(adata: AnnData, co_culture: tuple[str, str] | None) -> NDArray[np.bo
     column, value = co_culture
     values = obs_text(adata, column)
     if value not in values:
-        choices = sorted(set(values))
+        choices = sorted(set(values.tolist()))
         msg = f"no cell has {value!r} in obs column {column!r}{nearest(value, choices)} (it has {some(choices, 8)})"
         raise ValueError(msg)
     return np.equal(values, value)
