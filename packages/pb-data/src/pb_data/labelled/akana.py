@@ -187,8 +187,8 @@ AKANA = LabelledDataset(
         name="akana",
         title="A375 cells with one of 62 genes perturbed, and the gene's p-values in a genome-wide CRISPRa screen",
         tasks=("regression", "classification"),
-        citation="Akana et al. (2024), the A375 Perturb-seq that the Perturb-Seq code of the FAR/GAR and LDR authors "
-        "predicts screen outcomes from",
+        citation="Akana et al. (2024), as the code that predicts screen outcomes from it names the data: "
+        "github.com/DixianZhu/Perturb-Seq",
         licence="Not stated with the files; ask their authors.",
         origin="A375_tpm.npz (5,448 cells, 36,592 features) and A375_labels_and_extras.npz, or two files of that "
         "layout made by `pb data prepare-screen`",

@@ -188,7 +188,7 @@ def fixed_test_rows(
     Examples
     --------
     >>> fixed_test_rows(np.array(["A", "B", "B", "B"]), ["A"], 0.34, seed=0).tolist()
-    [True, False, True, False]
+    [True, False, False, True]
     """
     if not 0 <= test_fraction < 1:
         msg = f"the test fraction is {test_fraction}; give a number from 0 to below 1"
