@@ -16,7 +16,7 @@ import pandas as pd
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-__all__ = ["Goal", "Leaderboard", "leaderboard"]
+__all__ = ["UNIT", "Goal", "Leaderboard", "leaderboard"]
 
 UNIT = ["dataset", "split", "context", "perturbation", "dose"]
 ROW = ["model", "profile"]
