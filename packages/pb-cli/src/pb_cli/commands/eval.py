@@ -8,6 +8,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from pb_cli.commands.calibrate import calibrate_metrics
 from pb_cli.console import messages, output, print_json
 from pb_cli.names import DataProblem, DefaultGroup
 
@@ -32,6 +33,7 @@ def evaluate() -> None:
       pb eval runs/pbmc-quick/tasks/0123456789ab/prediction.h5ad
       pb eval prediction.h5ad --json
       pb eval *.h5ad --out scores.csv
+      pb eval calibrate pbmc --preset quick
     """
 
 
@@ -123,3 +125,6 @@ def conditions(rows: "pd.DataFrame") -> "pd.Series[str]":
     doses = rows["dose"].map(lambda dose: "" if dose != dose else f" {dose:g}")
     contexts = ", " + rows["context"] if len(rows["context"].unique()) > 1 else ""
     return rows["perturbation"].astype(str) + doses + contexts
+
+
+evaluate.add_command(calibrate_metrics)
