@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from pb_eval.calibration import merit, scaled
-from pb_eval.standings import UNIT, Goal
+from pb_eval.calibration import scaled
+from pb_eval.goals import goals_of, merits
+from pb_eval.standings import UNIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["goal_of", "merits", "with_floor", "with_scaled"]
+    from pb_eval.goals import Goal
+
+__all__ = ["with_floor", "with_scaled"]
 
 _BY = [*UNIT, "split_hash", "metric", "metric_version"]
 
@@ -45,7 +48,7 @@ def with_floor(
     """
     units = pd.concat([results[_BY], baselines[_BY]], ignore_index=True).groupby(_BY, dropna=False).ngroup().to_numpy()
     own, others = units[: len(results)], units[len(results) :]
-    ranked = baselines.assign(unit=others, merit=merits(baselines, goals)).dropna(subset="merit")
+    ranked = baselines.assign(unit=others, merit=merits(baselines, goals_of(baselines, goals))).dropna(subset="merit")
     floors = ranked.sort_values("merit", kind="stable").groupby("unit")["value"].last()
     return with_scaled(results.assign(floor=floors.reindex(own).to_numpy(dtype=np.float64)), goals=goals)
 
@@ -60,30 +63,7 @@ def with_scaled(results: pd.DataFrame, *, goals: Mapping[str, Goal] | None = Non
     [0.5]
     """
     places = pd.Series(np.nan, index=results.index)
+    known = goals_of(results, goals)
     for metric, rows in results.groupby("metric"):
-        places[rows.index] = scaled(rows["value"], rows["floor"], rows["ceiling"], *goal_of(str(metric), goals))
+        places[rows.index] = scaled(rows["value"], rows["floor"], rows["ceiling"], *known[str(metric)])
     return results.assign(scaled=places)
-
-
-def merits(rows: pd.DataFrame, goals: Mapping[str, Goal] | None) -> pd.Series[Any]:
-    """Turn the values of result rows so that larger is better, each by its metric's direction.
-
-    Examples
-    --------
-    >>> merits(pd.DataFrame({"metric": ["mse_mean", "r2_mean_all"], "value": [0.1, 0.9]}), None).tolist()
-    [-0.1, 0.9]
-    """
-    merits = pd.Series(np.nan, index=rows.index)
-    for metric, values in rows.groupby("metric")["value"]:
-        merits[values.index] = merit(values, *goal_of(str(metric), goals))
-    return merits
-
-
-def goal_of(metric: str, goals: Mapping[str, Goal] | None) -> Goal:
-    """Return the direction and perfect value of a metric, the registry's where none are given."""
-    if goals is not None:
-        return goals[metric]
-    from pb_eval.registry import get_metric  # a table can be laid out without the metrics
-
-    declared = get_metric(metric)
-    return Goal(declared.direction, declared.perfect)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pb_eval.calibration import DUPLICATE, merit
-from pb_eval.limits import goal_of, merits
+from pb_eval.calibration import DUPLICATE
+from pb_eval.goals import goals_of, merits
 from pb_eval.standings import UNIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pb_eval.standings import Goal
+    from pb_eval.goals import Goal
 
 __all__ = ["ENOUGH", "DynamicRange", "dynamic_range"]
 
@@ -83,11 +83,11 @@ def dynamic_range(scores: pd.DataFrame, *, goals: Mapping[str, Goal] | None = No
             f"scores hold the controls {sorted(controls)}: {DUPLICATE!r} and at least one negative control are needed."
         )
         raise ValueError(msg)
-    units = _units(scores, goals)
+    units = _units(scores, goals_of(scores, goals))
     return DynamicRange(units, _summary(units))
 
 
-def _units(scores: pd.DataFrame, goals: Mapping[str, Goal] | None) -> pd.DataFrame:
+def _units(scores: pd.DataFrame, goals: Mapping[str, Goal]) -> pd.DataFrame:
     """Compare the controls unit by unit and metric by metric."""
     by = [*UNIT, "metric"]
     rows = scores.assign(merit=merits(scores, goals), unit=scores.groupby(by, dropna=False, sort=False).ngroup())
@@ -96,7 +96,8 @@ def _units(scores: pd.DataFrame, goals: Mapping[str, Goal] | None) -> pd.DataFra
     below = means[means["control"] != DUPLICATE].dropna(subset="merit").sort_values("merit", kind="stable")
     below = below.groupby("unit").last().reindex(above.index)
     table = rows.drop_duplicates("unit").set_index("unit")[by]
-    best = table["metric"].map({name: _merit_of_perfect(str(name), goals) for name in table["metric"].unique()})
+    perfect = table["metric"].map({name: goal.perfect for name, goal in goals.items()})
+    best = merits(table.assign(value=perfect), goals)
     gain, room = above["merit"] - below["merit"], best - below["merit"]
     table = table.assign(negative=below["value"], negative_name=below["control"].fillna(""), positive=above["value"])
     return table.assign(
@@ -127,8 +128,3 @@ def _summary(units: pd.DataFrame) -> pd.DataFrame:
     table["n_units"] = table["n_units"].fillna(0).astype(np.int64)
     table["separates"] = table["wins"] >= ENOUGH
     return table.reset_index()[["metric", "n_units", *shown, "wins", "separates"]]
-
-
-def _merit_of_perfect(metric: str, goals: Mapping[str, Goal] | None) -> float:
-    goal = goal_of(metric, goals)
-    return float(merit(goal.perfect, goal.direction, goal.perfect))

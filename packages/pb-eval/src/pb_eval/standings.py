@@ -8,10 +8,12 @@ from __future__ import annotations
 import difflib
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+
+from pb_eval.goals import Goal, goals_of, merits
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -23,13 +25,6 @@ ROW = ["model", "profile"]
 _SHOWN = ["is_baseline", "mean", "spread", "merit", "gain", "scaled", "best"]
 _SHOWN += ["n_units", "n_seeds", "n_nan", "n_missing"]
 _NEEDED = [*UNIT, *ROW, "seed", "metric", "metric_version", "value", "split_hash"]
-
-
-class Goal(NamedTuple):
-    """Where a metric is best: `higher`, `lower`, or nearest to `perfect` (`target`)."""
-
-    direction: Literal["higher", "lower", "target"]
-    perfect: float = math.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,14 +136,14 @@ def leaderboard(
     [['scgen', 0.85, 0.25, True], ['control', 0.6, 0.0, False]]
     """
     names = _metric_order(results, metrics)
-    goals = {name: goals[name] if goals is not None else _registered(name) for name in names}
-    scores = (
-        results[results["metric"].isin(names)].reindex(columns=[*_NEEDED, "floor", "ceiling"]).reset_index(drop=True)
-    )
+    scores = results[results["metric"].isin(names)].reset_index(drop=True)
+    scores = scores.reindex(columns=[*_NEEDED, "floor", "ceiling"])  # older results have neither
+    known = goals_of(scores, goals)
+    goals = {name: known[name] for name in names}
     _check_comparable(scores)
     scores["unit"] = scores.groupby(UNIT, dropna=False).ngroup()
     scores["merit"], scores["floor_merit"], scores["ceiling_merit"] = (
-        _merit(scores, goals, name) for name in ("value", "floor", "ceiling")
+        merits(scores, goals, name) for name in ("value", "floor", "ceiling")
     )
     kept, dropped = _common_units(scores)
     rows = pd.MultiIndex.from_frame(scores[ROW].drop_duplicates().sort_values(ROW))
@@ -179,13 +174,6 @@ def _metric_order(results: pd.DataFrame, metrics: Sequence[str] | None) -> list[
     return list(dict.fromkeys(metrics))
 
 
-def _registered(name: str) -> Goal:
-    from pb_eval.registry import get_metric
-
-    metric = get_metric(name)
-    return Goal(metric.direction, metric.perfect)
-
-
 def _check_comparable(scores: pd.DataFrame) -> None:
     splits = sorted(scores["split"].unique())
     if len(splits) > 1:
@@ -208,13 +196,6 @@ def _check_comparable(scores: pd.DataFrame) -> None:
         context, seed = hashes[hashes > 1].reset_index().loc[0, ["context", "seed"]]
         msg = f"{context!r}, seed {seed}, was split in {hashes.max()} ways: compare models on one manifest"
         raise ValueError(msg)
-
-
-def _merit(scores: pd.DataFrame, goals: Mapping[str, Goal], column: str = "value") -> pd.Series[Any]:
-    direction = scores["metric"].map({name: goal.direction for name, goal in goals.items()})
-    perfect = scores["metric"].map({name: goal.perfect for name, goal in goals.items()})
-    distance = (scores[column] - perfect).abs()
-    return scores[column].where(direction == "higher", -scores[column].where(direction == "lower", distance))
 
 
 def _common_units(scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
