@@ -93,8 +93,10 @@ def _units(scores: pd.DataFrame, goals: Mapping[str, Goal]) -> pd.DataFrame:
     rows = scores.assign(merit=merits(scores, goals), unit=scores.groupby(by, dropna=False, sort=False).ngroup())
     means = rows.groupby(["unit", "control"], as_index=False)[["value", "merit"]].mean()
     above = means[means["control"] == DUPLICATE].set_index("unit")
-    below = means[means["control"] != DUPLICATE].dropna(subset="merit").sort_values("merit", kind="stable")
-    below = below.groupby("unit").last().reindex(above.index)
+    below = (
+        means[means["control"] != DUPLICATE].dropna(subset="merit").sort_values("merit", ascending=False, kind="stable")
+    )
+    below = below.groupby("unit").first().reindex(above.index)
     table = rows.drop_duplicates("unit").set_index("unit")[by]
     perfect = table["metric"].map({name: goal.perfect for name, goal in goals.items()})
     best = merits(table.assign(value=perfect), goals)
