@@ -24,6 +24,7 @@ SHOWN = (
     "direction_match",
     "variance_ratio",
 )
+CEILING = "ceiling (replicate)"
 _ARROWS = {"higher": "↑", "lower": "↓", "target": "→"}
 
 
@@ -72,7 +73,15 @@ def _scores(board: "Leaderboard", metrics: list[str], title: str) -> Table:
         style = "dim" if rows["is_baseline"].any() else ""
         values = [_value(cells[name], best_baseline=board.best_baseline[name] == (model, profile)) for name in metrics]
         table.add_row(Text(label(model, profile), style=style), *values)
+    if not all(math.isnan(board.ceilings[name]) for name in metrics):
+        table.add_section()
+        table.add_row(Text(CEILING, style="italic"), *(_limit(board.ceilings[name]) for name in metrics))
     return table
+
+
+def _limit(value: float) -> Text:
+    """Write a mean ceiling."""
+    return Text("-" if math.isnan(value) else _number(value) + " ", style="italic")
 
 
 def _value(cell: dict[Any, Any], *, best_baseline: bool) -> Text:
@@ -117,6 +126,8 @@ def _legend(board: "Leaderboard", metrics: list[str]) -> Text:
     parts = ["↑ higher is better", "↓ lower is better", "bold: best", "*: best baseline", "dim: baselines"]
     if board.table["spread"].notna().any():
         parts.append("±: standard deviation over seeds")
+    if not all(math.isnan(board.ceilings[name]) for name in metrics):
+        parts.append("ceiling: what a repeat of the measurement scores")
     if any(board.goals[name].direction == "target" for name in metrics):
         parts.append("→ nearest to its target is best")
     return Text("; ".join(parts), style="dim")

@@ -9,6 +9,7 @@ from anndata import AnnData
 from pb_eval import PredictionInfo, read_prediction
 
 from pb_cli.console import messages
+from pb_cli.floors import with_quick_floor
 from pb_cli.references import Condition
 from pb_cli.runner import score
 from pb_cli.unit import Unit, prepare
@@ -37,7 +38,8 @@ def rescore(path: Path, data: Path | None = None) -> pd.DataFrame:
         known = ", ".join(sorted({condition.perturbation for condition in unit.references}))
         msg = f"{path}: it predicts none of the perturbations measured in {unit.split.held_out!r} ({known})."
         raise ValueError(msg)
-    return score(predictions, unit, info)
+    asked = unit._replace(references={condition: unit.references[condition] for condition in predictions})
+    return with_quick_floor(score(predictions, asked, info), asked, info)
 
 
 def _check_complete(path: Path, info: PredictionInfo) -> None:

@@ -18,7 +18,7 @@ from pb_eval.table import merge_tables
 from pb_models import Model, TrainingStep
 
 from pb_cli.plan import Task
-from pb_cli.references import Condition
+from pb_cli.references import Condition, ceilings
 from pb_cli.resources import peak_memory, reset_peak_memory, versions
 from pb_cli.store import RunFolder, write_text
 from pb_cli.unit import Unit, prepare
@@ -119,7 +119,11 @@ def write_task(task: Task, unit: Unit, fitted: Fitted, folder: Path, *, save_mod
 
 
 def score(predictions: dict[Condition, AnnData], unit: Unit, info: PredictionInfo) -> "pd.DataFrame":
-    """Compare each condition's prediction with its measured cells: one row per condition and metric."""
+    """Compare each condition's prediction with its measured cells: one row per condition and metric.
+
+    The ceiling is computed here, once a process and unit, so that a task needs nothing but its line: it costs about as
+    much as scoring three predictions. The floor is known when the baselines are: `RunFolder.collect`.
+    """
     return merge_tables(
         result_rows(
             info,
@@ -129,6 +133,7 @@ def score(predictions: dict[Condition, AnnData], unit: Unit, info: PredictionInf
             dose=condition.dose,
             n_predicted=prediction.n_obs,
             n_true=unit.references[condition].truth.n_cells,
+            ceilings=ceilings(unit.references[condition]),
         )
         for condition, prediction in predictions.items()
     )

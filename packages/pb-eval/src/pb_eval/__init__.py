@@ -13,10 +13,13 @@ if TYPE_CHECKING:
         validate_prediction,
         write_prediction,
     )
+    from pb_eval.calibration import Ceiling, scaled, split_half, technical_duplicate
     from pb_eval.context import OtherUnit, TrainingResponse, other_unit, training_response
     from pb_eval.errors import gene_errors
+    from pb_eval.limits import with_floor, with_scaled
     from pb_eval.reference import Cells, Reference
     from pb_eval.scoring import evaluate
+    from pb_eval.separation import DynamicRange, dynamic_range
     from pb_eval.spaces import Basis, fit_basis
     from pb_eval.standings import Leaderboard, leaderboard
     from pb_eval.table import RESULT_COLUMNS, read_table, result_rows, write_table
@@ -27,13 +30,16 @@ __all__ = [
     "RESULT_COLUMNS",
     "ArtefactError",
     "Basis",
+    "Ceiling",
     "Cells",
+    "DynamicRange",
     "Leaderboard",
     "Metric",
     "OtherUnit",
     "PredictionInfo",
     "Reference",
     "TrainingResponse",
+    "dynamic_range",
     "evaluate",
     "fit_basis",
     "gene_errors",
@@ -44,8 +50,13 @@ __all__ = [
     "read_prediction",
     "read_table",
     "result_rows",
+    "scaled",
+    "split_half",
+    "technical_duplicate",
     "training_response",
     "validate_prediction",
+    "with_floor",
+    "with_scaled",
     "write_prediction",
     "write_table",
 ]
@@ -54,12 +65,15 @@ _LAZY = {
     "RESULT_COLUMNS": "pb_eval.table",
     "ArtefactError": "pb_eval.artefact",
     "Basis": "pb_eval.spaces",
+    "Ceiling": "pb_eval.calibration",
     "Cells": "pb_eval.reference",
+    "DynamicRange": "pb_eval.separation",
     "Leaderboard": "pb_eval.standings",
     "OtherUnit": "pb_eval.context",
     "PredictionInfo": "pb_eval.artefact",
     "Reference": "pb_eval.reference",
     "TrainingResponse": "pb_eval.context",
+    "dynamic_range": "pb_eval.separation",
     "evaluate": "pb_eval.scoring",
     "fit_basis": "pb_eval.spaces",
     "gene_errors": "pb_eval.errors",
@@ -68,8 +82,13 @@ _LAZY = {
     "read_prediction": "pb_eval.artefact",
     "read_table": "pb_eval.table",
     "result_rows": "pb_eval.table",
+    "scaled": "pb_eval.calibration",
+    "split_half": "pb_eval.calibration",
+    "technical_duplicate": "pb_eval.calibration",
     "training_response": "pb_eval.context",
     "validate_prediction": "pb_eval.artefact",
+    "with_floor": "pb_eval.limits",
+    "with_scaled": "pb_eval.limits",
     "write_prediction": "pb_eval.artefact",
     "write_table": "pb_eval.table",
 }

@@ -12,10 +12,12 @@ if TYPE_CHECKING:
 
     from pb_eval.reference import Cells, Reference
 
-__all__ = ["INF", "NAN", "Metric"]
+__all__ = ["INF", "NAN", "Metric", "Sampling"]
 
 NAN = math.nan
 INF = math.inf
+
+Sampling = Literal["unbiased", "inverse", "root", "correlation", "squared correlation", "determination", "unknown"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,10 @@ class Metric:
         prediction without a shift or spread scores as no skill, a truth without one cannot score anything (nan).
     default
         Whether it is computed where nobody names metrics.
+    sampling
+        How the score of a replicate moves with the number n of cells (:mod:`pb_eval.sampling`): not at all
+        (``unbiased``), its distance from perfect as 1/n (``inverse``) or n^(-1/2) (``root``), as a correlation of two
+        noisy vectors, its square or their coefficient of determination, or as seen at two sizes (``unknown``).
     version
         Raised whenever a value changes for the same input.
     definition
@@ -66,6 +72,7 @@ class Metric:
     needs: tuple[str, ...] = ()
     degenerate: Mapping[str, float] = field(default_factory=dict)
     default: bool = True
+    sampling: Sampling = "unknown"
     version: int = 1
     definition: str
 

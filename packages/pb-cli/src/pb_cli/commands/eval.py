@@ -1,10 +1,14 @@
 """`pb eval`: score saved predictions again, from the files alone."""
 
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from rich.table import Table
+from rich.text import Text
 
+from pb_cli.commands.calibrate import calibrate_metrics
 from pb_cli.console import messages, output, print_json
 from pb_cli.names import DataProblem, DefaultGroup
 
@@ -12,6 +16,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["evaluate"]
+
+LIMITS = (
+    "Floor: the best of the quick baselines, fitted now on the training cells of the same split. "
+    "Ceiling: what a repeat of the measurement scores, from halves of the measured cells. "
+    "Scaled: 0 is the floor, 1 the ceiling, - where the ceiling is no better than the floor."
+)
 
 
 @click.group("eval", cls=DefaultGroup, short_help="Score saved predictions.")
@@ -23,6 +33,7 @@ def evaluate() -> None:
       pb eval runs/pbmc-quick/tasks/0123456789ab/prediction.h5ad
       pb eval prediction.h5ad --json
       pb eval *.h5ad --out scores.csv
+      pb eval calibrate pbmc --preset quick
     """
 
 
@@ -63,13 +74,11 @@ def score(predictions: tuple[Path, ...], data: Path | None, out: Path | None, *,
     else:
         for table in tables:
             show(table)
+        messages.print(LIMITS, soft_wrap=True)
 
 
 def show(rows: "pd.DataFrame") -> None:
     """Print the scores of one prediction file, one column per condition."""
-    from rich.table import Table
-    from rich.text import Text
-
     from pb_cli.board import label
 
     first = rows.iloc[0]
@@ -83,6 +92,9 @@ def show(rows: "pd.DataFrame") -> None:
     table = Table(title=Text(title), title_justify="left")
     table.add_column("metric")
     named = rows.assign(condition=conditions(rows))
+    if len(named["condition"].unique()) == 1:
+        show_limits(named, table)
+        return
     wide = named.pivot(index="metric", columns="condition", values="value")  # noqa: PD010 - refuses two values of one cell
     wide = wide.reindex(index=named["metric"].unique(), columns=named["condition"].unique())
     for condition in wide.columns:
@@ -93,6 +105,19 @@ def show(rows: "pd.DataFrame") -> None:
         counts = named.groupby("condition", sort=False)[name].first()
         table.add_row(words, *(f"{counts[condition]:,}" for condition in wide.columns))
     output.print(table)
+    messages.print("Floor, ceiling and scaled score of each: --json, or --out FILE.")
+
+
+def show_limits(rows: "pd.DataFrame", table: Table) -> None:
+    """Print the scores of one condition between their floor and their ceiling."""
+    for column in (str(rows["condition"].iloc[0]), "floor", "ceiling", "scaled"):
+        table.add_column(Text(column), justify="right")
+    for metric, place in zip(rows["metric"], rows["scaled"], strict=True):
+        numbers = rows.loc[rows["metric"] == metric, ["value", "floor", "ceiling"]].iloc[0]
+        table.add_row(metric, *(f"{number:.6f}" for number in numbers), "-" if isnan(place) else f"{place:.3f}")
+    for name, words in (("n_predicted", "predicted cells"), ("n_true", "measured cells")):
+        table.add_row(words, f"{rows[name].iloc[0]:,}", "", "", "")
+    output.print(table)
 
 
 def conditions(rows: "pd.DataFrame") -> "pd.Series[str]":
@@ -100,3 +125,6 @@ def conditions(rows: "pd.DataFrame") -> "pd.Series[str]":
     doses = rows["dose"].map(lambda dose: "" if dose != dose else f" {dose:g}")
     contexts = ", " + rows["context"] if len(rows["context"].unique()) > 1 else ""
     return rows["perturbation"].astype(str) + doses + contexts
+
+
+evaluate.add_command(calibrate_metrics)

@@ -23,6 +23,7 @@ class _Distance(NamedTuple):
 
 _CUT = "in a PCA fitted on training cells, the larger group cut to the smaller by a seeded draw"
 _BIASED = "above 0 for finite groups of one distribution"
+_ROOT = {"sliced_wasserstein", "gene_wasserstein", "euclidean", "correlation_distance"}
 _ONE_CELL = ("one predicted cell", "one true cell")
 
 _DISTANCES = (
@@ -111,6 +112,7 @@ def _entry(distance: _Distance, suffix: str, definition: str, **fields: Any) -> 
         "arguments": {"of": distance.name},
         "range": (-INF if distance.unbiased else 0.0, INF),
         "degenerate": dict.fromkeys(distance.degenerate, NAN),
+        "sampling": "unbiased" if distance.unbiased else "root" if distance.name in _ROOT else "unknown",
         "default": False,
     }
     return Metric(
@@ -166,6 +168,7 @@ METRICS = (
         range=(0.0, INF),
         perfect=1.0,
         gene_set="variable in truth",
+        sampling="unbiased",
         degenerate={"one predicted cell": NAN, "one true cell": NAN, "constant truth": NAN},
         definition="median of predicted / true variance (n - 1) over the genes whose true variance is not zero",
     ),
