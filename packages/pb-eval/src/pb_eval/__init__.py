@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pb_eval.spaces import Basis, fit_basis
     from pb_eval.standings import Leaderboard, leaderboard
     from pb_eval.table import RESULT_COLUMNS, read_table, result_rows, write_table
+    from pb_eval.uncertainty import Interval, intervals
 
 __all__ = [
     "DEFAULT_METRICS",
@@ -28,6 +29,7 @@ __all__ = [
     "ArtefactError",
     "Basis",
     "Cells",
+    "Interval",
     "Leaderboard",
     "Metric",
     "OtherUnit",
@@ -38,6 +40,7 @@ __all__ = [
     "fit_basis",
     "gene_errors",
     "get_metric",
+    "intervals",
     "leaderboard",
     "metric_names",
     "other_unit",
@@ -55,6 +58,7 @@ _LAZY = {
     "ArtefactError": "pb_eval.artefact",
     "Basis": "pb_eval.spaces",
     "Cells": "pb_eval.reference",
+    "Interval": "pb_eval.uncertainty",
     "Leaderboard": "pb_eval.standings",
     "OtherUnit": "pb_eval.context",
     "PredictionInfo": "pb_eval.artefact",
@@ -63,6 +67,7 @@ _LAZY = {
     "evaluate": "pb_eval.scoring",
     "fit_basis": "pb_eval.spaces",
     "gene_errors": "pb_eval.errors",
+    "intervals": "pb_eval.uncertainty",
     "leaderboard": "pb_eval.standings",
     "other_unit": "pb_eval.context",
     "read_prediction": "pb_eval.artefact",
