@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Kernel = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 __all__ = [
-    "correlation_distance_draws",
+    "correlation_draws",
     "energy_distance_draws",
     "euclidean_draws",
     "mean_between",
@@ -157,45 +157,30 @@ def euclidean_draws(
     return np.asarray(np.linalg.norm(w @ x / len(x) - v @ y / len(y), axis=-1))
 
 
-def correlation_distance_draws(
-    x: NDArray[np.float64], y: NDArray[np.float64], w: NDArray[np.uint16], v: NDArray[np.uint16]
-) -> NDArray[np.float64]:
-    """Root mean square differences of the correlations of all pairs of genes in resampled groups, ``(draws,)``.
+def correlation_draws(cells: NDArray[np.float64], counts: NDArray[np.uint16]) -> NDArray[np.float64]:
+    """Pearson correlations of all pairs of genes in resamples of a group, ``(draws, pairs)``.
+
+    0 for a gene without variance; pairs in the order of ``numpy.triu_indices(genes, 1)``.
 
     Parameters
     ----------
-    x, y
+    cells
         ``(cells, genes)``, few genes.
-    w, v
-        Counts, ``(draws, cells)``.
+    counts
+        ``(draws, cells)``.
     """
-    total = np.zeros(len(w))
-    scaled = [_Scaled(group, counts) for group, counts in ((x, w), (y, v))]
-    n_genes = x.shape[1]
+    centre = np.where(moments(cells).variance > 0, cells - cells.mean(axis=0), 0.0)
+    weights, n_genes = counts / len(cells), cells.shape[1]
+    means = weights @ centre
+    scales = np.sqrt(np.maximum(weights @ centre**2 - means**2, 0.0))
+    found = np.empty((len(counts), n_genes * (n_genes - 1) // 2))
+    stop = 0
     for gene in range(n_genes - 1):
-        first, second = (group.correlations(gene) for group in scaled)
-        total += np.sum((first - second) ** 2, axis=-1)
-    return np.asarray(np.sqrt(total / (n_genes * (n_genes - 1) / 2)))
-
-
-class _Scaled:
-    """A resampled group's correlations of one gene with those after it; 0 for a gene without variance."""
-
-    def __init__(self, cells: NDArray[np.float64], counts: NDArray[np.uint16]) -> None:
-        varies = moments(cells).variance > 0
-        self._cells = np.where(varies, cells - cells.mean(axis=0), 0.0)
-        self._weights = counts / len(cells)
-        self._means = self._weights @ self._cells
-        self._scales = np.sqrt(np.maximum(self._weights @ self._cells**2 - self._means**2, 0.0))
-
-    def correlations(self, gene: int) -> NDArray[np.float64]:
-        """Of ``gene`` with the genes after it, ``(draws, genes after it)``."""
-        after = slice(gene + 1, None)
-        products = self._weights @ (self._cells[:, gene, None] * self._cells[:, after])
-        covariance = products - self._means[:, gene, None] * self._means[:, after]
-        size = self._scales[:, gene, None] * self._scales[:, after]
-        scaled = np.divide(covariance, size, out=np.zeros_like(size), where=size > _TINY)
-        return np.asarray(np.clip(scaled, -1.0, 1.0))
+        start, stop, after = stop, stop + n_genes - 1 - gene, slice(gene + 1, None)
+        covariance = weights @ (centre[:, gene, None] * centre[:, after]) - means[:, gene, None] * means[:, after]
+        size = scales[:, gene, None] * scales[:, after]
+        found[:, start:stop] = np.divide(covariance, size, out=np.zeros_like(size), where=size > _TINY)
+    return np.asarray(np.clip(found, -1.0, 1.0))
 
 
 _TINY = 1e-12  # a product of deviations that is rounding: no cell with another value was drawn

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from pb_eval.metric import DRAWS
 from pb_eval.registry import get_metric
 from pb_eval.resampling import Resampled, ResampledReference
 
@@ -15,10 +16,7 @@ if TYPE_CHECKING:
     from pb_eval.metric import Metric
     from pb_eval.reference import Reference
 
-__all__ = ["DRAWS", "Interval", "intervals"]
-
-DRAWS = 200
-"""Resamples where nobody says how many: the ends of a 95 % interval are then known to a tenth of its half width."""
+__all__ = ["Interval", "intervals"]
 
 _FEWEST_CELLS = 10
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pb_eval.metric import DRAWS
 
 from pb_cli.console import messages, print_json
 from pb_cli.display import Display, clock
@@ -46,6 +47,13 @@ __all__ = ["bench"]
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="Processes.")
 @click.option("--ensemble", is_flag=True, help="Train the seeds of a model in one pass, where it can.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ... or auto.")
+@click.option(
+    "--bootstrap",
+    default=DRAWS,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Resamples of the cells for the interval of each score; 0: none.",
+)
 @click.option("--no-save-models", is_flag=True, help="Do not keep the fitted models.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the leaderboard as data.")
@@ -80,7 +88,9 @@ def bench(experiment: Path | None, **flags: Any) -> None:
             stack.enter_context(folder.locked())
             folder.open(plan.tasks, run_record(asked, plan))
         announce(plan, folder)
-        options = Options(flags["jobs"], flags["device"], not flags["no_save_models"], flags["ensemble"])
+        options = Options(
+            flags["jobs"], flags["device"], not flags["no_save_models"], flags["ensemble"], flags["bootstrap"]
+        )
         try:
             problem = run_missing(plan, folder, options, quiet=flags["quiet"])
             finish(plan, folder, as_json=flags["as_json"], seconds=time.monotonic() - started)

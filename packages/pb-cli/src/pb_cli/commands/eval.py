@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from pb_eval.metric import DRAWS
 
 from pb_cli.console import messages, output, print_json
 from pb_cli.names import DataProblem, DefaultGroup
@@ -29,9 +30,16 @@ def evaluate() -> None:
 @evaluate.command(short_help="Score prediction files; what `pb eval FILE` does.")
 @click.argument("predictions", metavar="PREDICTION.h5ad...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), help="Where the data file lies now, if it was moved.")
+@click.option(
+    "--bootstrap",
+    default=DRAWS,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Resamples of the cells for the interval of each score; 0: none.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Write the rows to a .csv or .parquet file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as data.")
-def score(predictions: tuple[Path, ...], data: Path | None, out: Path | None, *, as_json: bool) -> None:
+def score(predictions: tuple[Path, ...], data: Path | None, bootstrap: int, out: Path | None, *, as_json: bool) -> None:
     """Score saved predictions against the measured cells.
 
     A prediction file says which data, split and preprocessing it belongs to; truth and control cells are made
@@ -48,7 +56,7 @@ def score(predictions: tuple[Path, ...], data: Path | None, out: Path | None, *,
     tables = []
     for path in predictions:
         try:
-            tables.append(rescore(path, data))
+            tables.append(rescore(path, data, bootstrap))
         except (ValueError, OSError) as error:
             raise DataProblem(str(error)) from error
     rows = merge_tables(tables)
@@ -83,16 +91,22 @@ def show(rows: "pd.DataFrame") -> None:
     table = Table(title=Text(title), title_justify="left")
     table.add_column("metric")
     named = rows.assign(condition=conditions(rows))
-    wide = named.pivot(index="metric", columns="condition", values="value")  # noqa: PD010 - refuses two values of one cell
+    named["shown"] = list(map(shown, named["value"], named["low"], named["high"]))
+    wide = named.pivot(index="metric", columns="condition", values="shown")  # noqa: PD010 - refuses two values of one cell
     wide = wide.reindex(index=named["metric"].unique(), columns=named["condition"].unique())
     for condition in wide.columns:
         table.add_column(Text(str(condition)), justify="right")
     for metric, values in wide.iterrows():
-        table.add_row(str(metric), *(f"{value:.6f}" for value in values))
+        table.add_row(str(metric), *map(Text, values))
     for name, words in (("n_predicted", "predicted cells"), ("n_true", "measured cells")):
         counts = named.groupby("condition", sort=False)[name].first()
         table.add_row(words, *(f"{counts[condition]:,}" for condition in wide.columns))
     output.print(table)
+
+
+def shown(value: float, low: float, high: float) -> str:
+    """Write a value, with its interval where it has one."""
+    return f"{value:.6f}" if low != low else f"{value:.6f} [{low:.4g}, {high:.4g}]"
 
 
 def conditions(rows: "pd.DataFrame") -> "pd.Series[str]":
