@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         validate_prediction,
         write_prediction,
     )
+    from pb_eval.comparison import Comparison, compare
     from pb_eval.context import OtherUnit, TrainingResponse, other_unit, training_response
     from pb_eval.errors import gene_errors
     from pb_eval.reference import Cells, Reference
@@ -29,6 +30,7 @@ __all__ = [
     "ArtefactError",
     "Basis",
     "Cells",
+    "Comparison",
     "Interval",
     "Leaderboard",
     "Metric",
@@ -36,6 +38,7 @@ __all__ = [
     "PredictionInfo",
     "Reference",
     "TrainingResponse",
+    "compare",
     "evaluate",
     "fit_basis",
     "gene_errors",
@@ -58,12 +61,14 @@ _LAZY = {
     "ArtefactError": "pb_eval.artefact",
     "Basis": "pb_eval.spaces",
     "Cells": "pb_eval.reference",
+    "Comparison": "pb_eval.comparison",
     "Interval": "pb_eval.uncertainty",
     "Leaderboard": "pb_eval.standings",
     "OtherUnit": "pb_eval.context",
     "PredictionInfo": "pb_eval.artefact",
     "Reference": "pb_eval.reference",
     "TrainingResponse": "pb_eval.context",
+    "compare": "pb_eval.comparison",
     "evaluate": "pb_eval.scoring",
     "fit_basis": "pb_eval.spaces",
     "gene_errors": "pb_eval.errors",

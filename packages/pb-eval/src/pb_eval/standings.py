@@ -80,7 +80,7 @@ class Leaderboard:
             "dropped": self.dropped.to_dict(orient="records"),
         }
         return {
-            part: [{str(name): _plain(value) for name, value in record.items()} for record in records]
+            part: [{str(name): plain(value) for name, value in record.items()} for record in records]
             for part, records in found.items()
         }
 
@@ -130,16 +130,24 @@ def leaderboard(
     >>> leaderboard(results, baselines=["control"]).table[["model", "mean", "gain", "best"]].round(3).values.tolist()
     [['scgen', 0.85, 0.25, True], ['control', 0.6, 0.0, False]]
     """
+    scores, goals = merits(results, metrics, goals)
+    kept, dropped = common_units(scores)
+    rows = pd.MultiIndex.from_frame(scores[ROW].drop_duplicates().sort_values(ROW))
+    table, best_baseline = _compare(averages(kept), rows, list(goals), baselines)
+    return Leaderboard(table, goals, best_baseline, dropped)
+
+
+def merits(
+    results: pd.DataFrame, metrics: Sequence[str] | None, goals: Mapping[str, Goal] | None
+) -> tuple[pd.DataFrame, dict[str, Goal]]:
+    """Check that scores can be compared, and number their units and turn them so that larger is better."""
     names = _metric_order(results, metrics)
-    goals = {name: goals[name] if goals is not None else _registered(name) for name in names}
+    chosen = {name: goals[name] if goals is not None else _registered(name) for name in names}
     scores = results.loc[results["metric"].isin(names), _NEEDED].reset_index(drop=True)
     _check_comparable(scores)
     scores["unit"] = scores.groupby(UNIT, dropna=False).ngroup()
-    scores["merit"] = _merit(scores, goals)
-    kept, dropped = _common_units(scores)
-    rows = pd.MultiIndex.from_frame(scores[ROW].drop_duplicates().sort_values(ROW))
-    table, best_baseline = _compare(_averages(kept), rows, names, baselines)
-    return Leaderboard(table, goals, best_baseline, dropped)
+    scores["merit"] = _merit(scores, chosen)
+    return scores, chosen
 
 
 def _metric_order(results: pd.DataFrame, metrics: Sequence[str] | None) -> list[str]:
@@ -202,7 +210,7 @@ def _merit(scores: pd.DataFrame, goals: Mapping[str, Goal]) -> pd.Series[Any]:
     return scores["value"].where(direction == "higher", -scores["value"].where(direction == "lower", distance))
 
 
-def _common_units(scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def common_units(scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Part the scores of units that count from the units that some model lacks or where nothing is defined."""
     present = pd.crosstab([scores["metric"], scores["unit"]], [scores[name] for name in ROW]) > 0
     takes_part = present.groupby("metric").transform("any")
@@ -220,12 +228,12 @@ def _absent(lacking: pd.Series[bool]) -> str:
     return "no score of " + ", ".join(sorted(":".join(row) for row in lacking.index[lacking]))
 
 
-def _averages(kept: pd.DataFrame) -> pd.DataFrame:
+def averages(kept: pd.DataFrame) -> pd.DataFrame:
     """Average over seeds, then over units; and the spread over seeds of their means over units."""
     by = ["metric", *ROW]
-    of_unit = _mean(kept, [*by, "unit"])
-    of_seed = _mean(kept, [*by, "seed"])["value"]
-    table = _mean(of_unit, by).rename(columns={"value": "mean"})
+    of_unit = mean_scores(kept, [*by, "unit"])
+    of_seed = mean_scores(kept, [*by, "seed"])["value"]
+    table = mean_scores(of_unit, by).rename(columns={"value": "mean"})
     n_units = of_unit.groupby(by).size()
     wanted = kept.groupby(by)["unit"].transform("nunique")
     per_seed = kept.assign(wanted=wanted).groupby([*by, "seed"])["wanted"]
@@ -243,7 +251,7 @@ def _averages(kept: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _mean(scores: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+def mean_scores(scores: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """Average value and merit; a NaN among them makes the mean NaN."""
     groups = scores.groupby(by)[["value", "merit"]]
     return groups.mean().where(groups.count().eq(groups.size(), axis=0))
@@ -277,7 +285,7 @@ def _first_best(merit: pd.Series[float]) -> tuple[str, str] | None:
     return model, profile
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     return value

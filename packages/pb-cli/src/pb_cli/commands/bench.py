@@ -196,16 +196,17 @@ def run_missing(plan: Plan, folder: RunFolder, options: Options, *, quiet: bool)
 
 def finish(plan: Plan, folder: RunFolder, *, as_json: bool, seconds: float) -> None:
     """Merge the results, print the leaderboard, say where everything lies."""
-    from pb_cli.board import board_of, show_board
+    from pb_cli.board import board_of, comparison_of, show_board
 
     results = folder.collect(plan.tasks)
     if results.empty:
         return
-    board = board_of(results)
+    board, comparison = board_of(results), comparison_of(results)
     if as_json:
-        print_json({"run": os.fspath(folder.path), "claim": plan.claim, "remarks": plan.remarks} | board.to_dict())
+        run = {"run": os.fspath(folder.path), "claim": plan.claim, "remarks": plan.remarks}
+        print_json(run | board.to_dict() | {"comparison": comparison.to_dict()})
     else:
-        show_board(board)
+        show_board(board, comparison)
     messages.print(f"Results: {folder.path / 'results.csv'} (and .parquet); {clock(seconds)}.", soft_wrap=True)
 
 

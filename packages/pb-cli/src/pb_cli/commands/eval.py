@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 from pb_eval.metric import DRAWS
 
+from pb_cli.commands.compare import compare
 from pb_cli.console import messages, output, print_json
 from pb_cli.names import DataProblem, DefaultGroup
 
@@ -24,6 +25,7 @@ def evaluate() -> None:
       pb eval runs/pbmc-quick/tasks/0123456789ab/prediction.h5ad
       pb eval prediction.h5ad --json
       pb eval *.h5ad --out scores.csv
+      pb eval compare runs/pbmc-quick
     """
 
 
@@ -114,3 +116,6 @@ def conditions(rows: "pd.DataFrame") -> "pd.Series[str]":
     doses = rows["dose"].map(lambda dose: "" if dose != dose else f" {dose:g}")
     contexts = ", " + rows["context"] if len(rows["context"].unique()) > 1 else ""
     return rows["perturbation"].astype(str) + doses + contexts
+
+
+evaluate.add_command(compare)  # after score: the first verb goes without saying
