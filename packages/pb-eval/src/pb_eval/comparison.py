@@ -277,9 +277,7 @@ def _verdict(n_units: int, n_models: int, pairs: pd.DataFrame, friedman_pvalue: 
     elif n_differ:
         words = f"{n_differ} of {_count(n_pairs, 'pair')} {'differs' if n_differ == 1 else 'differ'} significantly."
     else:
-        words = (
-            f"None of {_count(n_pairs, 'pair')} differs significantly, though {_count(n_units, 'unit')} could show it."
-        )
+        words = f"None of {_count(n_pairs, 'pair')} differs significantly."
     return Verdict(n_units, n_models, n_pairs, smallest, friedman_pvalue, words)
 
 

@@ -57,6 +57,8 @@ def critical_difference(comparison: Comparison, metric: str) -> Figure:
         axes.scatter(ranks, chosen, s=34, facecolor=face, edgecolor=colour, zorder=3, label=kind)
     _bars(axes, models)
     _frame(axes, models, comparison, metric)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # or each drawing would move things a little
     return figure
 
 

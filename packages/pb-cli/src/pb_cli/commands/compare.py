@@ -130,7 +130,7 @@ def _ranking(found: "Comparison", metric: str) -> "Table":
 
     verdict = found.verdicts[metric]
     friedman = "" if verdict.friedman != verdict.friedman else f"; all alike: p {verdict.friedman:.2g} (Friedman)"
-    title = Text(f"{metric} over {verdict.n_units} held-out units{friedman}")
+    title = Text(f"{metric} over {verdict.n_units} held-out unit{'s' * (verdict.n_units != 1)}{friedman}")
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for column in ("rank", "ties", "model", "mean rank", "mean", "± units", "± seeds", "gain over best baseline"):
         table.add_column(column, justify="left" if column in {"ties", "model"} else "right")
