@@ -112,7 +112,7 @@ def test_where_nothing_could_be_significant_it_says_so():
     verdict = compare(drawn(strengths, 7, noise=0.001), [], goals=GOALS).verdicts["r2"]
     assert verdict.smallest == pytest.approx(28 * 2 / 128)
     assert verdict.words == (
-        "No difference can be significant at 0.05: the smallest two-sided p-value of 7 held-out units is 0.016, and "
+        "No difference can be significant at 0.05: the smallest two-sided p-value of 7 split units is 0.016, and "
         "0.44 after correction for 28 pairs. Hold out 11 units, or compare at most 3 models."
     )
     found = compare(drawn(strengths, 11, noise=0.001), [], goals=GOALS)

@@ -1,4 +1,4 @@
-"""Which models differ: paired tests over held-out units, a ranking whose ties are ties, and what could not be shown."""
+"""Which models differ: paired tests over split units, a ranking whose ties are ties, and what could not be shown."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def compare(
     test: Literal["wilcoxon", "sign-flip"] = "wilcoxon",
     level: float = 0.05,
 ) -> Comparison:
-    """Test all pairs of models over held-out units, for each metric.
+    """Test all pairs of models over split units, for each metric.
 
     Scores are averaged over seeds first, then over the conditions (perturbations, doses) that one split holds out
     together: what is held out once counts once, or the tests would take doses of one context for evidence from several.
@@ -175,7 +175,7 @@ class _Compared(NamedTuple):
 
 def _of_metric(kept: pd.DataFrame, baselines: Collection[str], test: str, level: float) -> _Compared:
     """Compare all models by one metric."""
-    merit, value = _by_unit(kept, "merit"), _by_unit(kept, "value")  # models x held-out units
+    merit, value = _by_unit(kept, "merit"), _by_unit(kept, "value")  # models x split units
     defined = merit.notna().all(axis=1).to_numpy()
     ranks = friedman(merit[defined].to_numpy())
     best_first = np.lexsort((-merit[defined].mean(axis=1).to_numpy(), ranks.mean_ranks))
@@ -202,7 +202,7 @@ _SHOWN += ["gain", "gain_low", "gain_high"]
 
 
 def _by_unit(kept: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Means over seeds, then over the conditions of one split, ``models x held-out units``; a NaN makes them NaN."""
+    """Means over seeds, then over the conditions of one split, ``models x split units``; a NaN makes them NaN."""
     hashes = kept.groupby("unit")["split_hash"].min()
     held_out = hashes.where(hashes != "", "unit " + hashes.index.astype(str)).rename("held_out")
     of_unit = mean_scores(kept, [*ROW, "unit"]).join(held_out, on="unit")
@@ -271,7 +271,7 @@ def _verdict(n_units: int, n_models: int, pairs: pd.DataFrame, friedman_pvalue: 
     smallest = min(1.0, n_pairs * smallest_pvalue(n_units)) if n_pairs else math.nan
     n_differ = int(pairs["differ"].sum())
     if not n_pairs:
-        words = "There is one model with a score in every held-out unit: nothing to compare."
+        words = "There is one model with a score in every split unit: nothing to compare."
     elif smallest > level:
         words = _out_of_reach(n_units, n_pairs, smallest, level)
     elif n_differ:
@@ -287,7 +287,7 @@ def _out_of_reach(n_units: int, n_pairs: int, smallest: float, level: float) -> 
     affordable = int(level / smallest_pvalue(n_units))
     most = int((1 + math.sqrt(1 + 8 * affordable)) / 2)
     fewer = f", or compare at most {most} models" if most > 1 else ""
-    units, pairs = _count(n_units, "held-out unit"), _count(n_pairs, "pair")
+    units, pairs = _count(n_units, "split unit"), _count(n_pairs, "pair")
     return (
         f"No difference can be significant at {level:g}: the smallest two-sided p-value of {units} is "
         f"{smallest_pvalue(n_units):.2g}, and {smallest:.2g} after correction for {pairs}. "

@@ -76,7 +76,7 @@ def describe(comparison: Comparison, metric: str) -> str:
         for name, rank, letters in zip(_names(models), models["mean_rank"], models["groups"], strict=True)
     )
     return (
-        f"Critical-difference diagram of {len(models)} models by {metric} over {verdict.n_units} held-out units. Mean "
+        f"Critical-difference diagram of {len(models)} models by {metric} over {verdict.n_units} split units. Mean "
         f"ranks, 1 is best; models that share a letter do not differ: {listed}. {verdict.words}"
     )
 
@@ -117,7 +117,7 @@ def _ranked(comparison: Comparison, metric: str) -> pd.DataFrame:
         compared = ", ".join(comparison.verdicts) or "none"
         msg = (
             f"there are {len(models)} models to draw by {metric!r}: give one of the metrics compared ({compared}), "
-            "with two models or more that have a score in every held-out unit."
+            "with two models or more that have a score in every split unit."
         )
         raise ValueError(msg)
     return models.reset_index(drop=True)
@@ -148,7 +148,7 @@ def _frame(axes: Axes, models: pd.DataFrame, comparison: Comparison, metric: str
     axes.set_yticks(range(n_models), _names(models), fontsize=9)
     axes.set_ylim(n_models - 0.5, -0.5)
     axes.set_xlim(1 - 0.04 * n_models, n_models + 0.04 * n_models)
-    axes.set_xlabel(f"mean rank over {verdict.n_units} held-out units (1 is best)", fontsize=9)
+    axes.set_xlabel(f"mean rank over {verdict.n_units} split units (1 is best)", fontsize=9)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.set_title(f"{metric}: bars join models that do not differ", fontsize=10, loc="left")

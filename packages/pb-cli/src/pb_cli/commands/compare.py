@@ -21,14 +21,14 @@ _PAIRS = 28  # of eight models: more fill screens
 @click.command("compare", short_help="Test which models of a run differ.")
 @click.argument("results", metavar="RUN|RESULTS", type=click.Path(path_type=Path))
 @click.option("--metric", "metrics", multiple=True, help="Names, or `all`.  [default: the one that ranks the models]")
-@click.option("--model", "models", multiple=True, help="Compare these only: fewer pairs need fewer held-out units.")
+@click.option("--model", "models", multiple=True, help="Compare these only: fewer pairs need fewer split units.")
 @click.option("--test", type=click.Choice(["wilcoxon", "sign-flip"]), default="wilcoxon", show_default=True)
 @click.option("--level", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True)
 @click.option("--figure", type=click.Path(path_type=Path), help="Draw mean ranks and ties to a .svg, .png or .pdf.")
 @click.option("--pairs", "all_pairs", is_flag=True, help="List all pairs, however many.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as data.")
 def compare(results: Path, metrics: tuple[str, ...], models: tuple[str, ...], **flags: Any) -> None:
-    """Test which models differ over held-out units, and rank them with their ties.
+    """Test which models differ over split units, and rank them with their ties.
 
     RUN is a run folder of pb bench, RESULTS its results.csv or results.parquet. Scores are averaged over seeds
     and over the conditions that one split holds out; all pairs of models are tested on these, exactly, with
@@ -130,7 +130,7 @@ def _ranking(found: "Comparison", metric: str) -> "Table":
 
     verdict = found.verdicts[metric]
     friedman = "" if verdict.friedman != verdict.friedman else f"; all alike: p {verdict.friedman:.2g} (Friedman)"
-    title = Text(f"{metric} over {verdict.n_units} held-out unit{'s' * (verdict.n_units != 1)}{friedman}")
+    title = Text(f"{metric} over {verdict.n_units} split unit{'s' * (verdict.n_units != 1)}{friedman}")
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for column in ("rank", "ties", "model", "mean rank", "mean", "± units", "± seeds", "gain over best baseline"):
         table.add_column(column, justify="left" if column in {"ties", "model"} else "right")
