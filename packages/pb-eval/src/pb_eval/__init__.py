@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         write_prediction,
     )
     from pb_eval.calibration import Ceiling, scaled, split_half, technical_duplicate
+    from pb_eval.comparison import Comparison, compare
     from pb_eval.context import OtherUnit, TrainingResponse, other_unit, training_response
     from pb_eval.errors import gene_errors
     from pb_eval.limits import with_floor, with_scaled
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pb_eval.spaces import Basis, fit_basis
     from pb_eval.standings import Leaderboard, leaderboard
     from pb_eval.table import RESULT_COLUMNS, read_table, result_rows, write_table
+    from pb_eval.uncertainty import Interval, intervals
 
 __all__ = [
     "DEFAULT_METRICS",
@@ -32,18 +34,22 @@ __all__ = [
     "Basis",
     "Ceiling",
     "Cells",
+    "Comparison",
     "DynamicRange",
+    "Interval",
     "Leaderboard",
     "Metric",
     "OtherUnit",
     "PredictionInfo",
     "Reference",
     "TrainingResponse",
+    "compare",
     "dynamic_range",
     "evaluate",
     "fit_basis",
     "gene_errors",
     "get_metric",
+    "intervals",
     "leaderboard",
     "metric_names",
     "other_unit",
@@ -68,15 +74,19 @@ _LAZY = {
     "Ceiling": "pb_eval.calibration",
     "Cells": "pb_eval.reference",
     "DynamicRange": "pb_eval.separation",
+    "Comparison": "pb_eval.comparison",
+    "Interval": "pb_eval.uncertainty",
     "Leaderboard": "pb_eval.standings",
     "OtherUnit": "pb_eval.context",
     "PredictionInfo": "pb_eval.artefact",
     "Reference": "pb_eval.reference",
     "TrainingResponse": "pb_eval.context",
     "dynamic_range": "pb_eval.separation",
+    "compare": "pb_eval.comparison",
     "evaluate": "pb_eval.scoring",
     "fit_basis": "pb_eval.spaces",
     "gene_errors": "pb_eval.errors",
+    "intervals": "pb_eval.uncertainty",
     "leaderboard": "pb_eval.standings",
     "other_unit": "pb_eval.context",
     "read_prediction": "pb_eval.artefact",

@@ -85,7 +85,7 @@ class Leaderboard:
             "dropped": self.dropped.to_dict(orient="records"),
         }
         return {
-            part: [{str(name): _plain(value) for name, value in record.items()} for record in records]
+            part: [{str(name): plain(value) for name, value in record.items()} for record in records]
             for part, records in found.items()
         }
 
@@ -135,21 +135,29 @@ def leaderboard(
     >>> leaderboard(results, baselines=["control"]).table[["model", "mean", "gain", "best"]].round(3).values.tolist()
     [['scgen', 0.85, 0.25, True], ['control', 0.6, 0.0, False]]
     """
+    scores, goals = comparable(results, metrics, goals)
+    kept, dropped = common_units(scores)
+    rows = pd.MultiIndex.from_frame(scores[ROW].drop_duplicates().sort_values(ROW))
+    table, best_baseline = _compare(averages(kept), rows, list(goals), baselines)
+    ceilings = mean_scores(mean_scores(kept, ["metric", "unit"], ["ceiling"]), ["metric"], ["ceiling"])["ceiling"]
+    return Leaderboard(table, goals, best_baseline, {name: ceilings.get(name, np.nan) for name in goals}, dropped)
+
+
+def comparable(
+    results: pd.DataFrame, metrics: Sequence[str] | None, goals: Mapping[str, Goal] | None
+) -> tuple[pd.DataFrame, dict[str, Goal]]:
+    """Check that scores can be compared, and number their units and turn them so that larger is better."""
     names = _metric_order(results, metrics)
     scores = results[results["metric"].isin(names)].reset_index(drop=True)
     scores = scores.reindex(columns=[*_NEEDED, "floor", "ceiling"])  # older results have neither
     known = goals_of(scores, goals)
-    goals = {name: known[name] for name in names}
+    chosen = {name: known[name] for name in names}
     _check_comparable(scores)
     scores["unit"] = scores.groupby(UNIT, dropna=False).ngroup()
     scores["merit"], scores["floor_merit"], scores["ceiling_merit"] = (
-        merits(scores, goals, name) for name in ("value", "floor", "ceiling")
+        merits(scores, chosen, name) for name in ("value", "floor", "ceiling")
     )
-    kept, dropped = _common_units(scores)
-    rows = pd.MultiIndex.from_frame(scores[ROW].drop_duplicates().sort_values(ROW))
-    table, best_baseline = _compare(_averages(kept), rows, names, baselines)
-    ceilings = _mean(_mean(kept, ["metric", "unit"], ["ceiling"]), ["metric"], ["ceiling"])["ceiling"]
-    return Leaderboard(table, goals, best_baseline, {name: ceilings.get(name, np.nan) for name in names}, dropped)
+    return scores, chosen
 
 
 def _metric_order(results: pd.DataFrame, metrics: Sequence[str] | None) -> list[str]:
@@ -198,7 +206,7 @@ def _check_comparable(scores: pd.DataFrame) -> None:
         raise ValueError(msg)
 
 
-def _common_units(scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def common_units(scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Part the scores of units that count from the units that some model lacks or where nothing is defined."""
     present = pd.crosstab([scores["metric"], scores["unit"]], [scores[name] for name in ROW]) > 0
     takes_part = present.groupby("metric").transform("any")
@@ -216,12 +224,12 @@ def _absent(lacking: pd.Series[bool]) -> str:
     return "no score of " + ", ".join(sorted(":".join(row) for row in lacking.index[lacking]))
 
 
-def _averages(kept: pd.DataFrame) -> pd.DataFrame:
+def averages(kept: pd.DataFrame) -> pd.DataFrame:
     """Average over seeds, then over units; and the spread over seeds of their means over units."""
     by = ["metric", *ROW]
-    of_unit = _mean(kept, [*by, "unit"])
-    of_seed = _mean(kept, [*by, "seed"])["value"]
-    table = _mean(of_unit, by).rename(columns={"value": "mean"})
+    of_unit = mean_scores(kept, [*by, "unit"])
+    of_seed = mean_scores(kept, [*by, "seed"])["value"]
+    table = mean_scores(of_unit, by).rename(columns={"value": "mean"})
     n_units = of_unit.groupby(by).size()
     wanted = kept.groupby(by)["unit"].transform("nunique")
     per_seed = kept.assign(wanted=wanted).groupby([*by, "seed"])["wanted"]
@@ -243,12 +251,12 @@ def _averages(kept: pd.DataFrame) -> pd.DataFrame:
 def _places(kept: pd.DataFrame, by: list[str]) -> pd.Series[Any]:
     """Place the mean merit between the mean floor and the mean ceiling of the units that have both."""
     columns = ["merit", "floor_merit", "ceiling_merit"]
-    means = _mean(_mean(kept.dropna(subset=columns[1:]), [*by, "unit"], columns), by, columns)
+    means = mean_scores(mean_scores(kept.dropna(subset=columns[1:]), [*by, "unit"], columns), by, columns)
     room = means["ceiling_merit"] - means["floor_merit"]
     return (means["merit"] - means["floor_merit"]) / room.where(room > 0)
 
 
-def _mean(scores: pd.DataFrame, by: list[str], columns: Sequence[str] = ("value", "merit")) -> pd.DataFrame:
+def mean_scores(scores: pd.DataFrame, by: list[str], columns: Sequence[str] = ("value", "merit")) -> pd.DataFrame:
     """Average columns; a NaN among the values of one makes its mean NaN."""
     groups = scores.groupby(by)[list(columns)]
     return groups.mean().where(groups.count().eq(groups.size(), axis=0))
@@ -282,7 +290,7 @@ def _first_best(merit: pd.Series[float]) -> tuple[str, str] | None:
     return model, profile
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     return value

@@ -19,6 +19,7 @@ def _r2(name: str, gene_set: str, definition: str) -> Metric:
         range=(0.0, 1.0),
         perfect=1.0,
         gene_set=gene_set,
+        draws="" if name.endswith("_resampled") else f"pb_eval.means:{name}",
         degenerate={"constant prediction": 0.0, "constant truth": NAN},
         sampling="squared correlation",
         definition=definition,
@@ -35,6 +36,7 @@ def _error(name: str, limits: tuple[float, float], definition: str, **fields: An
         direction="lower",
         range=limits,
         perfect=0.0,
+        draws=f"pb_eval.means:{name}",
         definition=definition,
         **(settings | fields),
     )
@@ -73,6 +75,7 @@ METRICS = (
     Metric(
         name="r2_score_mean",
         function="pb_eval.means:r2_score_mean",
+        draws="pb_eval.means:r2_score_mean",
         family="means",
         direction="higher",
         range=(-INF, 1.0),

@@ -16,8 +16,15 @@ def _delta(name: str, definition: str, **fields: Any) -> Metric:
         "range": (-1.0, 1.0),
         "degenerate": {"copied control": 0.0, "truth equals control": NAN},
     }
+    settings |= fields
     return Metric(
-        name=name, family="shifts", direction="higher", perfect=1.0, definition=definition, **(settings | fields)
+        name=name,
+        family="shifts",
+        direction="higher",
+        perfect=1.0,
+        draws=settings["function"],
+        definition=definition,
+        **settings,
     )
 
 
