@@ -173,7 +173,6 @@ METRICS = (
         range=(0.0, INF),
         perfect=1.0,
         gene_set="variable in truth",
-        sampling="unbiased",
         degenerate={"one predicted cell": NAN, "one true cell": NAN, "constant truth": NAN},
         definition="median of predicted / true variance (n - 1) over the genes whose true variance is not zero",
     ),
