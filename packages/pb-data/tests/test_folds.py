@@ -222,7 +222,7 @@ def test_what_cannot_be_divided_is_said(make: Make) -> None:
             "genes",
             recognise,
             3,
-            r"validates on classes of target 'a' only that it does not train on \('g\d+'.*of 1 gene",
+            r"only on classes of target 'a' that it does not train on \('g\d+'.*of 1 gene",
         ),
         ("cells", few._replace(y=constant), 5, "trains on fewer than two values of target 'b'"),
     ]
@@ -237,10 +237,13 @@ def test_a_class_no_fold_validates_on_is_noted(make: Make) -> None:
     y[[10, 30, 50]] = 2
     notes = make_folds("stratified", make(y=y, test=np.arange(90) == 0), n_folds=5).notes
     assert len(notes) == 2
-    assert all("validates on no sample of 'high' of target 'a' (with 3 samples of" in note for note in notes)
+    assert all("validates on no sample of 'high' of target 'a' ('high' has 3 samples of" in note for note in notes)
     y[[30, 50]] = 1
     notes = make_folds("stratified", make(y=y, test=np.arange(90) == 0), n_folds=5).notes
-    assert sum("trains on no sample of 'high' of target 'a' (with 1 sample of 1 gene)" in note for note in notes) == 1
+    assert (
+        sum("trains on no sample of 'high' of target 'a' ('high' has 1 sample of 1 gene)" in note for note in notes)
+        == 1
+    )
 
 
 def test_runs_follow_each_other() -> None:

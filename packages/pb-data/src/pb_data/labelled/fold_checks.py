@@ -42,14 +42,13 @@ def require_seen_classes(
     trained, validated = (present_classes(data.y[rows, column]) for rows in (train, validation))
     target, names = data.targets[column], data.classes[column]
     if len(trained) < 2:
-        msg = (
-            f"{fold} trains on {len(trained)} class of target {target!r}; take another seed, or the folds 'stratified'"
-        )
+        n_classes = f"{len(trained)} class{'' if len(trained) == 1 else 'es'}"
+        msg = f"{fold} trains on {n_classes} of target {target!r}; take another seed, or the folds 'stratified'"
         raise ValueError(msg)
     if len(validated) and not np.isin(validated, trained).any():
         msg = (
-            f"{fold} validates on classes of target {target!r} only that it does not train on "
-            f"({some([names[k] for k in validated])}, {extent(data, column, validated[0])}); take the folds 'stratified'"
+            f"{fold} validates only on classes of target {target!r} that it does not train on "
+            f"({some([names[k] for k in validated])}; {extent(data, column, validated[0])}); take folds over cells"
         )
         raise ValueError(msg)
 
@@ -58,7 +57,7 @@ def extent(data: LabelledData, column: int, label: int) -> str:
     """Say how many samples, of how many groups, a class has."""
     rows = data.y[:, column] == label
     n_samples = int(rows.sum())
-    where = f"with {n_samples} sample{'s' * (n_samples > 1)}"
+    where = f"{data.classes[column][label]!r} has {n_samples} sample{'s' * (n_samples > 1)}"
     if data.groups is None:
         return where
     n_groups = len(set(data.groups[rows]))
