@@ -205,8 +205,10 @@ def test_inner_folds_stay_inside_the_training_rows(make: Make, name: str) -> Non
 def test_what_cannot_be_divided_is_said(make: Make) -> None:
     few = make("regression")
     rare = make().y.copy()
-    rare[rare == 2] = 1
+    rare[:] = 1
     rare[40] = 2
+    genes, gene = np.unique(few.groups.astype(str), return_inverse=True)
+    recognise = make(y=gene.reshape(-1, 1), classes=(tuple(map(str, genes)),))
     constant = few.y.copy()
     constant[:, 1] = 3
     cases: list[tuple[str, LabelledData, int, str]] = [
@@ -215,7 +217,13 @@ def test_what_cannot_be_divided_is_said(make: Make) -> None:
         ("cells", few, 99, "toy has 72 labelled samples to divide, fewer than the 99 folds"),
         ("genes", few._replace(groups=None), 5, "does not say which gene its samples are of"),
         ("genes", few, 16, r"toy has 1\d labelled genes to divide, fewer than 16 parts"),
-        ("cells", make(y=rare), 5, "trains without class 'high' of target 'a', which has 1 sample of 1 gene"),
+        ("cells", make(y=rare), 5, r"fold \d of 'cells' trains on 1 class of target 'a'"),
+        (
+            "genes",
+            recognise,
+            3,
+            r"only on classes of target 'a' that it does not train on \('g\d+'.*of 1 gene",
+        ),
         ("cells", few._replace(y=constant), 5, "trains on fewer than two values of target 'b'"),
     ]
     for name, data, n_folds, message in cases:
@@ -229,7 +237,13 @@ def test_a_class_no_fold_validates_on_is_noted(make: Make) -> None:
     y[[10, 30, 50]] = 2
     notes = make_folds("stratified", make(y=y, test=np.arange(90) == 0), n_folds=5).notes
     assert len(notes) == 2
-    assert all("validates on no sample of 'high' of target 'a'" in note for note in notes)
+    assert all("validates on no sample of 'high' of target 'a' ('high' has 3 samples of" in note for note in notes)
+    y[[30, 50]] = 1
+    notes = make_folds("stratified", make(y=y, test=np.arange(90) == 0), n_folds=5).notes
+    assert (
+        sum("trains on no sample of 'high' of target 'a' ('high' has 1 sample of 1 gene)" in note for note in notes)
+        == 1
+    )
 
 
 def test_runs_follow_each_other() -> None:
