@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pb_eval.reference import Cells
 from pb_eval.registry import default_metrics, get_metric
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ def evaluate(prediction: Any, reference: Reference, metrics: Sequence[str] | Non
     Parameters
     ----------
     prediction
-        Predicted perturbed cells, ``(cells, genes)``, log1p, dense or CSR, genes in the reference's order.
+        Predicted perturbed cells, ``(cells, genes)``, log1p, dense or CSR, genes in the reference's order; or what
+        `Reference.cells` made of them.
     reference
         True and control cells of the unit; keep it for the next model, it remembers what it has computed.
     metrics
@@ -50,7 +52,7 @@ def evaluate(prediction: Any, reference: Reference, metrics: Sequence[str] | Non
     chosen = [get_metric(name) for name in names]
     if metrics is None:
         chosen = [metric for metric in chosen if _can_be_computed(metric, reference)]
-    cells = reference.cells(prediction)
+    cells = prediction if isinstance(prediction, Cells) else reference.cells(prediction)
     return {metric.name: metric.compute(cells, reference) for metric in chosen}
 
 
