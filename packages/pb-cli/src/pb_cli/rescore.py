@@ -8,6 +8,7 @@ import pandas as pd
 from anndata import AnnData
 from pb_eval import PredictionInfo, read_prediction
 
+from pb_cli.compare import Draw
 from pb_cli.console import messages
 from pb_cli.references import Condition
 from pb_cli.runner import score
@@ -16,8 +17,10 @@ from pb_cli.unit import Unit, prepare
 __all__ = ["rescore"]
 
 
-def rescore(path: Path, data: Path | None = None) -> pd.DataFrame:
+def rescore(path: Path, data: Path | None = None, draw: Draw | None = None) -> pd.DataFrame:
     """Give the rows of one prediction file; `data` overrides where its data file lies.
+
+    `draw` is called with the model, the condition's words, prediction and reference of each condition.
 
     Raises
     ------
@@ -37,6 +40,10 @@ def rescore(path: Path, data: Path | None = None) -> pd.DataFrame:
         known = ", ".join(sorted({condition.perturbation for condition in unit.references}))
         msg = f"{path}: it predicts none of the perturbations measured in {unit.split.held_out!r} ({known})."
         raise ValueError(msg)
+    if draw is not None:
+        for condition, cells in predictions.items():
+            reference = unit.references[condition]
+            draw(info.model, _words(condition), reference.cells(cells.X), reference)
     return score(predictions, unit, info)
 
 
@@ -45,7 +52,8 @@ def _check_complete(path: Path, info: PredictionInfo) -> None:
     missing = [name for name in ("source", "split_parameters", "split_hash", "preprocess") if not getattr(info, name)]
     if missing:
         msg = (
-            f"{path} does not say what its truth is ({', '.join(missing)} missing in uns['pb']); pb bench writes that."
+            f"{path} does not say what its truth is ({', '.join(missing)} missing in uns['pb']); pb bench writes that. "
+            "Give the measured cells with --truth FILE."
         )
         raise ValueError(msg)
     if info.scale != "log1p":

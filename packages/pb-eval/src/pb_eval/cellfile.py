@@ -60,7 +60,9 @@ class CellFile:
             msg = f"{self.path}: {' '.join(problems)}"
             raise ArtefactError(msg)
         self._X = _by_rows(contents.matrix)
-        self._indptr: Any = self._X["indptr"][:] if isinstance(self._X, h5py.Group) else getattr(self._X, "indptr", None)
+        self._indptr: Any = (
+            self._X["indptr"][:] if isinstance(self._X, h5py.Group) else getattr(self._X, "indptr", None)
+        )
         if self._values.dtype.kind not in "iuf":
             msg = f"{self.path}: X holds {self._values.dtype}, not numbers: write float32."
             raise ArtefactError(msg)

@@ -30,6 +30,7 @@ __all__ = [
     "labels",
     "numbers",
     "some",
+    "tells_groups",
 ]
 
 PERTURBATIONS = frozenset(
@@ -332,3 +333,8 @@ def some(names: Iterable[Any], limit: int = 6, *, quoted: bool = True) -> str:
     listed = [repr(str(name)) if quoted else str(name) for name in names]
     more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
     return ", ".join(listed[:limit]) + more if listed else "none"
+
+
+def tells_groups(file: CellFile) -> bool:
+    """Tell whether a column of a file has a usual label of predicted cells."""
+    return any(label.casefold() in _PREDICTED for column in file.obs.columns for label in _distinct(file, column))
