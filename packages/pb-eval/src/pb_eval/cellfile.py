@@ -88,7 +88,7 @@ class CellFile:
         for piece in self._pieces(rows):
             span = self._span(int(piece[0]), int(piece[-1]) + 1)
             chosen = span if len(piece) == span.shape[0] else span[piece - piece[0]]
-            held.append((piece, _floating(chosen if columns is None else chosen[:, columns])))
+            held.append((piece, _floating(chosen if columns is None else _genes(chosen, columns))))
             if sum(block.size for _, block in held) >= _BLOCK_VALUES:
                 yield _joined(held)
                 held = []
@@ -223,6 +223,11 @@ def _joined(blocks: list[tuple[NDArray[np.intp], Matrix]]) -> tuple[NDArray[np.i
     """Put blocks of rows together."""
     rows, parts = zip(*blocks, strict=True)
     return np.concatenate(rows), stacked(parts)
+
+
+def _genes(block: Matrix, columns: NDArray[np.intp]) -> Matrix:
+    """Take columns, dense ones laid out by rows as the file's are: sums then do not depend on the genes' order."""
+    return np.take(block, columns, axis=1) if isinstance(block, np.ndarray) else block[:, columns]
 
 
 def _floating(block: Matrix) -> Matrix:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from pb_eval._checks import near
 from pb_eval.artefact import ArtefactError
+from pb_eval.usual import CONTROLS, MEASURED, PREDICTED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
     from pb_eval.cellfile import CellFile
 
 __all__ = [
-    "CONTEXTS",
-    "CONTROLS",
-    "DOSES",
-    "PERTURBATIONS",
     "Columns",
     "common_column",
     "control_label",
@@ -33,63 +30,6 @@ __all__ = [
     "tells_groups",
 ]
 
-PERTURBATIONS = frozenset(
-    [
-        "perturbation",
-        "perturbations",
-        "perturbation_name",
-        "condition",
-        "conditions",
-        "treatment",
-        "target_gene",
-        "gene_target",
-        "drug",
-        "compound",
-        "guide_target",
-        "stimulation",
-        "stim",
-    ]
-)
-CONTEXTS = frozenset(
-    ["context", "cell_type", "celltype", "cell_types", "cell_label", "cell_line", "cellline", "cell_line_name"]
-)
-DOSES = frozenset(["dose", "dosage", "dose_value"])
-CONTROLS = frozenset(
-    [
-        "control",
-        "controls",
-        "ctrl",
-        "ctl",
-        "non-targeting",
-        "nontargeting",
-        "non_targeting",
-        "unstimulated",
-        "unstim",
-        "unperturbed",
-        "untreated",
-        "dmso",
-        "vehicle",
-        "mock",
-        "pbs",
-        "nt",
-    ]
-)
-_PREDICTED = frozenset(["imputed", "predicted", "prediction", "predictions", "pred", "predict", "generated"])
-_MEASURED = frozenset(
-    [
-        "stimulated",
-        "stim",
-        "perturbed",
-        "treated",
-        "real",
-        "true",
-        "truth",
-        "measured",
-        "observed",
-        "ground_truth",
-        "target",
-    ]
-)
 _FLAGS = {
     "group": "--group-key",
     "context": "--context-key",
@@ -201,7 +141,7 @@ def common_column(
     fitting = [name for name in shared if name.casefold() in names and name not in taken]
     if holding is not None:
         held = [name for name in shared if name not in taken and _holds(files[0], name, holding)]
-        fitting = [name for name in fitting if name in held] or held
+        fitting = [name for name in fitting if name in held] or held or fitting
     if len(fitting) > 1:
         msg = f"{files[0].path}: {some(fitting)} could each be the {meaning} column: name it with {_FLAGS[meaning]}."
         raise ArtefactError(msg)
@@ -256,7 +196,7 @@ def group_column(file: CellFile, columns: Columns, notes: list[str]) -> str:
     if columns.group is not None:
         _column(file, columns.group)
         return columns.group
-    usual = _PREDICTED if columns.predicted is None else {columns.predicted.casefold()}
+    usual = PREDICTED if columns.predicted is None else {columns.predicted.casefold()}
     fitting = [str(name) for name in file.obs.columns if any(x.casefold() in usual for x in _distinct(file, name))]
     if len(fitting) == 1:
         notes.append(f"Predicted and measured cells are told apart by obs[{fitting[0]!r}] (--group-key names another).")
@@ -290,14 +230,14 @@ def group_labels(
         Where one is absent or could be several.
     """
     present = sorted(set(labels(file, column)))
-    predicted = _group_label(file, column, present, columns.predicted, _PREDICTED, "predicted", "--predicted-label")
+    predicted = _group_label(file, column, present, columns.predicted, PREDICTED, "predicted", "--predicted-label")
     rest = [label for label in present if label != predicted]
     control = None
     if needs_control:
         control = _group_label(file, column, rest, columns.control, CONTROLS, "control", "--control")
         rest = [label for label in rest if label != control]
     said = columns.measured or (rest[0] if len(rest) == 1 else None)
-    measured = _group_label(file, column, rest, said, _MEASURED, "measured", "--measured-label")
+    measured = _group_label(file, column, rest, said, MEASURED, "measured", "--measured-label")
     notes.append(
         f"In {column!r}, {predicted!r} is predicted, {measured!r} measured"
         + (f", {control!r} control." if control is not None else ".")
@@ -337,4 +277,4 @@ def some(names: Iterable[Any], limit: int = 6, *, quoted: bool = True) -> str:
 
 def tells_groups(file: CellFile) -> bool:
     """Tell whether a column of a file has a usual label of predicted cells."""
-    return any(label.casefold() in _PREDICTED for column in file.obs.columns for label in _distinct(file, column))
+    return any(label.casefold() in PREDICTED for column in file.obs.columns for label in _distinct(file, column))

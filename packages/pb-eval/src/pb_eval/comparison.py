@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pb_eval.layouts import Condition, Group, Layout, Part
+    from pb_eval.conditions import Condition, Group, Layout, Part
     from pb_eval.matrix import Matrix
     from pb_eval.survey import Expression
 

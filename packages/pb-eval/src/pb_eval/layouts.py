@@ -19,10 +19,6 @@ import numpy as np
 from pb_eval._checks import near
 from pb_eval.artefact import ArtefactError
 from pb_eval.columns import (
-    CONTEXTS,
-    CONTROLS,
-    DOSES,
-    PERTURBATIONS,
     Columns,
     common_column,
     control_label,
@@ -32,6 +28,8 @@ from pb_eval.columns import (
     numbers,
     some,
 )
+from pb_eval.conditions import Condition, Group, Layout, Part, by_condition, by_context
+from pb_eval.usual import CONTEXTS, CONTROLS, DOSES, PERTURBATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,51 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Columns", "Condition", "Group", "Layout", "Part", "arrange"]
 
-_EVERY = "all"  # context where the files tell none apart
 _LEAST = 2
-
-
-class Condition(NamedTuple):
-    """A perturbation of one context, and its dose where the files have doses."""
-
-    context: str
-    perturbation: str
-    dose: float | None
-
-    def words(self) -> str:
-        """Name it for people.
-
-        Examples
-        --------
-        >>> Condition("B cells", "TCDD", 0.3).words(), Condition("all", "IFNB", None).words()
-        ("'TCDD' at dose 0.3 in 'B cells'", "'IFNB'")
-        """
-        dose = "" if self.dose is None else f" at dose {self.dose:g}"
-        return f"{self.perturbation!r}{dose}" + ("" if self.context == _EVERY else f" in {self.context!r}")
-
-
-class Part(NamedTuple):
-    """Cells of a file: sorted rows."""
-
-    file: CellFile
-    rows: NDArray[np.intp]
-
-
-class Group(NamedTuple):
-    """Predicted, measured and control cells of one condition."""
-
-    condition: Condition
-    predicted: Part
-    truth: Part
-    control: Part
-
-
-class Layout(NamedTuple):
-    """What can be compared in some files, and what was found out or left out on the way, in sentences."""
-
-    groups: list[Group]
-    measured: dict[Condition, tuple[Part, Part]]
-    notes: list[str]
 
 
 class _Roles(NamedTuple):
@@ -255,14 +209,14 @@ def _conditions_by(roles: _Roles, columns: Columns, notes: list[str]) -> Columns
 
 def _matched(roles: _Roles, columns: Columns, notes: list[str]) -> Layout:
     """Pair the predicted with the measured cells of each condition and the control cells of its context."""
-    predicted, truth = (_by_condition(part, columns, roles.name) for part in (roles.predicted, roles.truth))
-    controls = _by_context(roles.control, columns)
+    predicted, truth = (by_condition(part, columns, roles.name) for part in (roles.predicted, roles.truth))
+    controls = by_context(roles.control, columns)
     measured = {
         condition: (part, controls[condition.context])
         for condition, part in truth.items()
         if condition.context in controls and min(len(part.rows), len(controls[condition.context].rows)) >= _LEAST
     }
-    missing = {condition: _why_not(condition, predicted, truth, controls) for condition in {**truth, **predicted}}
+    missing = {condition: _why_not(condition, predicted, truth, controls) for condition in predicted | truth}
     left_out = {condition: why for condition, why in missing.items() if why is not None}
     groups = [
         Group(condition, part, *measured[condition])
@@ -271,7 +225,7 @@ def _matched(roles: _Roles, columns: Columns, notes: list[str]) -> Layout:
     ]
     if not groups:
         first, why = next(iter(left_out.items()))
-        more = f", nor can {len(left_out) - 1} others" * (len(left_out) > 1)
+        more = ", nor can any other" * (len(left_out) > 1)
         msg = (
             f"{roles.predicted.file.path}: {first.words()} has {why} and cannot be scored{more}: two cells of each "
             f"group are needed ({_reading(columns)})."
@@ -301,46 +255,6 @@ def _gaps(left_out: Mapping[Condition, str]) -> list[str]:
         names = [condition.words() for condition, reason in left_out.items() if reason == why]
         found.append(f"Not scored, having {why}: {some(names, quoted=False)}.")
     return found
-
-
-def _by_condition(part: Part, columns: Columns, name: str) -> dict[Condition, Part]:
-    """Sort rows by context, perturbation and dose."""
-    keys = _key_columns(part, columns, name)
-    order = np.lexsort(keys[::-1])
-    sorted_keys = [key[order] for key in keys]
-    changes = np.any([key[1:] != key[:-1] for key in sorted_keys], axis=0)
-    pieces = np.split(order, np.flatnonzero(changes) + 1)
-    return {_condition([key[piece[0]] for key in keys]): Part(part.file, np.sort(part.rows[piece])) for piece in pieces}
-
-
-def _key_columns(part: Part, columns: Columns, name: str) -> list[NDArray[Any]]:
-    """Context, perturbation and dose of each row; doses to six digits, for files store them differently."""
-    n = len(part.rows)
-    context = _own(part, columns.context, _EVERY)
-    perturbation = _own(part, columns.perturbation, name)
-    if columns.dose is None:
-        return [context, perturbation, np.full(n, -1.0)]
-    doses = numbers(part.file, columns.dose)[part.rows]
-    distinct, codes = np.unique(doses, return_inverse=True)
-    return [context, perturbation, np.array([float(f"{dose:.6g}") for dose in distinct])[codes]]
-
-
-def _own(part: Part, column: str | None, otherwise: str) -> NDArray[Any]:
-    """Labels of the rows, or one word for all where there is no column."""
-    if column is None:
-        return np.full(len(part.rows), otherwise)
-    return labels(part.file, column)[part.rows]
-
-
-def _condition(key: Sequence[Any]) -> Condition:
-    context, perturbation, dose = key
-    return Condition(str(context), str(perturbation), None if dose < 0 else float(dose))
-
-
-def _by_context(part: Part, columns: Columns) -> dict[str, Part]:
-    """Sort control rows by context."""
-    found = _own(part, columns.context, _EVERY)
-    return {str(name): Part(part.file, part.rows[found == name]) for name in np.unique(found)}
 
 
 def _reading(columns: Columns) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pb_eval.artefact import Scale
     from pb_eval.cellfile import CellFile
-    from pb_eval.layouts import Condition, Layout, Part
+    from pb_eval.conditions import Condition, Layout, Part
     from pb_eval.matrix import Matrix
 
 __all__ = ["TARGET_SUM", "Expression", "Survey", "declared_scale", "survey"]
