@@ -139,7 +139,7 @@ class Comparisons:
         """Fit principal components on control cells of all contexts, at most 5,000."""
         controls = list({id(group.control): group.control for group in self._groups}.values())
         share = min(1.0, _BASIS_CELLS / sum(len(part.rows) for part in controls))
-        drawn = [part._replace(rows=self._drawn(part.rows, max(1, int(share * len(part.rows))))) for part in controls]
+        drawn = [part._replace(rows=self._drawn(part.rows, max(1, round(share * len(part.rows))))) for part in controls]
         cells = stacked([block for part in drawn for _, block in self.expression.blocks(part)])
         try:
             basis = fit_basis(cells, seed=self.seed)
