@@ -9,7 +9,7 @@ from pb_eval.table import merge_tables
 from pb_models import Model, create
 
 from pb_cli.plan import suited_models
-from pb_cli.runner import predict, score
+from pb_cli.runner import Scoring, predict, score
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,12 +35,13 @@ def fit_quick(name: str, unit: "Unit") -> Model:
 
 def with_quick_floor(rows: "pd.DataFrame", unit: "Unit", info: PredictionInfo) -> "pd.DataFrame":
     """Give the rows of a prediction their floor, the best of the quick baselines on the same unit."""
+    bare = Scoring(0, limits=False)
 
     def baselines() -> "pd.DataFrame":
         tables = []
         for name in quick_baselines(unit.split.name):
             made = predict(fit_quick(name, unit), unit).predictions
-            tables.append(score(made, unit, dataclasses.replace(info, model=name, profile="default")))
+            tables.append(score(made, unit, dataclasses.replace(info, model=name, profile="default"), bare))
         return merge_tables(tables)
 
     conditions = tuple(unit.references)

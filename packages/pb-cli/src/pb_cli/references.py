@@ -1,22 +1,15 @@
 """What predictions of a held-out unit are scored against: its truth and controls, and what other units show."""
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from anndata import AnnData
 from pb_data import Keys, label_array
 from pb_eval import OtherUnit, Reference, TrainingResponse, fit_basis, other_unit, split_half, training_response
+from pb_eval.conditions import Condition
 
 __all__ = ["Condition", "ceilings", "references"]
-
-
-class Condition(NamedTuple):
-    """A perturbation of one context, and its dose where the data have doses."""
-
-    context: str
-    perturbation: str
-    dose: float | None
 
 
 class Groups:

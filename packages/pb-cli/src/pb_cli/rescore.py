@@ -7,21 +7,21 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from pb_eval import PredictionInfo, read_prediction
-from pb_eval.metric import DRAWS
 
 from pb_cli.console import messages
 from pb_cli.floors import with_quick_floor
+from pb_cli.foreign import Draw
 from pb_cli.references import Condition
-from pb_cli.runner import score
+from pb_cli.runner import SCORING, Scoring, score
 from pb_cli.unit import Unit, prepare
 
 __all__ = ["rescore"]
 
 
-def rescore(path: Path, data: Path | None = None, bootstrap: int = DRAWS) -> pd.DataFrame:
+def rescore(path: Path, data: Path | None = None, scoring: Scoring = SCORING, draw: Draw | None = None) -> pd.DataFrame:
     """Give the rows of one prediction file; `data` overrides where its data file lies.
 
-    `bootstrap` is the number of resamples of its cells for the interval of each score.
+    `draw` is called with the model, the condition's words, prediction and reference of each condition.
 
     Raises
     ------
@@ -42,7 +42,12 @@ def rescore(path: Path, data: Path | None = None, bootstrap: int = DRAWS) -> pd.
         msg = f"{path}: it predicts none of the perturbations measured in {unit.split.held_out!r} ({known})."
         raise ValueError(msg)
     asked = unit._replace(references={condition: unit.references[condition] for condition in predictions})
-    return with_quick_floor(score(predictions, asked, info, bootstrap), asked, info)
+    if draw is not None:
+        for condition, cells in predictions.items():
+            reference = asked.references[condition]
+            draw(info.model, condition.words(), reference.cells(cells.X), reference)
+    rows = score(predictions, asked, info, scoring)
+    return with_quick_floor(rows, asked, info) if scoring.limits else rows
 
 
 def _check_complete(path: Path, info: PredictionInfo) -> None:
@@ -50,7 +55,8 @@ def _check_complete(path: Path, info: PredictionInfo) -> None:
     missing = [name for name in ("source", "split_parameters", "split_hash", "preprocess") if not getattr(info, name)]
     if missing:
         msg = (
-            f"{path} does not say what its truth is ({', '.join(missing)} missing in uns['pb']); pb bench writes that."
+            f"{path} does not say what its truth is ({', '.join(missing)} missing in uns['pb']); pb bench writes that. "
+            "Give the measured cells with --truth FILE."
         )
         raise ValueError(msg)
     if info.scale != "log1p":
@@ -74,11 +80,5 @@ def _by_condition(prediction: AnnData, info: PredictionInfo, unit: Unit) -> dict
         if rows.any():
             found[condition] = prediction[rows]
         else:
-            messages.print(f"No prediction of {_words(condition)}: it is measured, but not scored.", style="yellow")
+            messages.print(f"No prediction of {condition.words()}: it is measured, but not scored.", style="yellow")
     return found
-
-
-def _words(condition: Condition) -> str:
-    """Name a condition for people."""
-    dose = "" if condition.dose is None else f" at dose {condition.dose:g}"
-    return f"{condition.perturbation}{dose} in {condition.context}"

@@ -13,7 +13,16 @@ import anndata as ad
 import pb_models
 from anndata import AnnData
 from pb_data import write_manifest
-from pb_eval import PredictionInfo, evaluate, intervals, result_rows, write_prediction, write_table
+from pb_eval import (
+    Cells,
+    PredictionInfo,
+    Reference,
+    evaluate,
+    intervals,
+    result_rows,
+    write_prediction,
+    write_table,
+)
 from pb_eval.metric import DRAWS
 from pb_eval.table import merge_tables
 from pb_models import Model, TrainingStep
@@ -27,7 +36,17 @@ from pb_cli.unit import Unit, prepare
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Fitted", "run_tasks", "score"]
+__all__ = ["SCORING", "Fitted", "Scoring", "run_tasks", "score", "score_cells"]
+
+
+class Scoring(NamedTuple):
+    """How predictions are scored: resamples of the cells for intervals (0: none), and whether with a ceiling."""
+
+    bootstrap: int = DRAWS
+    limits: bool = True
+
+
+SCORING = Scoring()
 
 
 class Fitted(NamedTuple):
@@ -117,38 +136,42 @@ def write_task(
     write_prediction(folder / "prediction.h5ad", join(fitted.predictions, unit), info)
     if save_model:
         fitted.model.save(folder / "model")
-    write_table(score(fitted.predictions, unit, info, bootstrap), folder / "metrics.csv")
+    write_table(score(fitted.predictions, unit, info, Scoring(bootstrap)), folder / "metrics.csv")
     record = {"task": task.id, "costs": fitted.costs, "fit": fitted.model.fit_record, "versions": versions()}
     write_text(folder / "task.json", json.dumps(record, indent=2) + "\n")
 
 
 def score(
-    predictions: dict[Condition, AnnData], unit: Unit, info: PredictionInfo, bootstrap: int = DRAWS
+    predictions: dict[Condition, AnnData], unit: Unit, info: PredictionInfo, scoring: Scoring = SCORING
 ) -> "pd.DataFrame":
-    """Compare each condition's prediction with its measured cells: one row per condition and metric.
+    """Compare each condition's prediction with its measured cells: one row per condition and metric."""
+    tables = []
+    for condition, prediction in predictions.items():
+        reference = unit.references[condition]
+        tables.append(score_cells(reference.cells(prediction.X), reference, info, condition, scoring))
+    return merge_tables(tables)
+
+
+def score_cells(
+    prediction: Cells, reference: Reference, info: PredictionInfo, condition: Condition, scoring: Scoring = SCORING
+) -> "pd.DataFrame":
+    """Compare predicted with measured cells of one condition: one row per metric.
 
     The ceiling is computed here, once a process and unit, so that a task needs nothing but its line: it costs about as
     much as scoring three predictions. The floor is known when the baselines are: `RunFolder.collect`.
     """
-    tables = []
-    for condition, prediction in predictions.items():
-        reference = unit.references[condition]
-        cells = reference.cells(prediction.X)
-        scores = evaluate(cells, reference)
-        tables.append(
-            result_rows(
-                info,
-                scores,
-                intervals=intervals(cells, reference, scores, draws=bootstrap),
-                context=condition.context,
-                perturbation=condition.perturbation,
-                dose=condition.dose,
-                n_predicted=prediction.n_obs,
-                n_true=reference.truth.n_cells,
-                ceilings=ceilings(reference),
-            )
-        )
-    return merge_tables(tables)
+    scores = evaluate(prediction, reference)
+    return result_rows(
+        info,
+        scores,
+        intervals=intervals(prediction, reference, scores, draws=scoring.bootstrap),
+        ceilings=ceilings(reference) if scoring.limits else None,
+        context=condition.context,
+        perturbation=condition.perturbation,
+        dose=condition.dose,
+        n_predicted=prediction.n_cells,
+        n_true=reference.truth.n_cells,
+    )
 
 
 def describe(task: Task, unit: Unit, fitted: Fitted) -> PredictionInfo:

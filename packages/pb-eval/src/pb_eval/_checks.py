@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-__all__ = ["Contents", "find_problems", "near"]
+__all__ = ["Contents", "find_problems", "near", "scale_problems", "table_problems"]
 
 _BLOCK_VALUES = 8_000_000
 _LOG1P_LIMIT = 25.0  # log1p of 7e10: no cell holds that many molecules of one gene, however it was normalised
@@ -31,13 +31,14 @@ def near(name: str, choices: Iterable[object]) -> str:
 
 def find_problems(contents: Contents, declared: Mapping[str, Any]) -> list[str]:
     """Return one sentence for each contradiction between the cells and the `declared` fields of `uns["pb"]`."""
-    problems = _table_problems(contents, declared)
+    problems = table_problems(contents, declared)
     if not _is_matrix(contents.matrix):
         return problems
     return problems + _value_problems(contents.matrix, declared.get("scale"))
 
 
-def _table_problems(contents: Contents, values: Mapping[str, Any]) -> list[str]:
+def table_problems(contents: Contents, values: Mapping[str, Any]) -> list[str]:
+    """Return one sentence for each contradiction between the shape of X, `obs`, the genes and the declared columns."""
     obs, genes = contents.obs, contents.genes
     if not _is_matrix(contents.matrix):
         return ["X is neither an array nor a sparse matrix: write the predicted expression there, cells x genes."]
@@ -78,10 +79,11 @@ def _value_problems(matrix: Any, scale: str | None) -> list[str]:
         whole = whole and n_bad == 0 and bool((block == np.rint(block)).all())
     if n_bad:
         return [f"X holds {n_bad} values that are NaN or infinite: predict a finite value for every gene."]
-    return _scale_problems(scale, low, high, whole=whole)
+    return scale_problems(scale, low, high, whole=whole)
 
 
-def _scale_problems(scale: str | None, low: float, high: float, *, whole: bool) -> list[str]:
+def scale_problems(scale: str | None, low: float, high: float, *, whole: bool) -> list[str]:
+    """Say where values from `low` to `high`, all of them `whole` numbers or not, cannot be on the declared scale."""
     if scale == "log1p" and high > _LOG1P_LIMIT:
         return [f"The scale is declared log1p but X reaches {high:g}, as no log1p can: declare counts, or log1p X."]
     if scale == "log1p" and whole and high > 1:

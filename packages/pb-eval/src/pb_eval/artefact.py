@@ -155,8 +155,8 @@ def read_prediction(path: Path | str) -> tuple[AnnData, PredictionInfo]:
     ArtefactError
         With one sentence for everything that is wrong with the file.
     """
-    with _opened(path) as file:
-        contents = _contents(file)._replace(matrix=_as_rows(_element(file, "X")))
+    with opened(path) as file:
+        contents = contents_of(file)._replace(matrix=_as_rows(element(file, "X")))
         _refuse(path, _problems(contents))
     adata = AnnData(X=contents.matrix, obs=contents.obs, var=pd.DataFrame(index=contents.genes))
     return adata, PredictionInfo.from_uns(contents.uns)
@@ -168,14 +168,15 @@ def validate_prediction(path: Path | str) -> list[str]:
     Expression is read in blocks: a file larger than the memory can be checked.
     """
     try:
-        with _opened(path) as file:
-            return _problems(_contents(file))
+        with opened(path) as file:
+            return _problems(contents_of(file))
     except ArtefactError as error:
         return [str(error)]
 
 
 @contextmanager
-def _opened(path: Path | str) -> Iterator[h5py.File]:
+def opened(path: Path | str) -> Iterator[h5py.File]:
+    """Open an `.h5ad` to read from; what is no such file, or damaged, is an `ArtefactError`."""
     path = Path(path)
     if not path.is_file():
         msg = f"{path} is not a file: give the path of a prediction file (.h5ad)."
@@ -193,16 +194,18 @@ def _opened(path: Path | str) -> Iterator[h5py.File]:
         raise ArtefactError(msg) from error
 
 
-def _contents(file: h5py.File) -> Contents:
+def contents_of(file: h5py.File) -> Contents:
+    """Read the tables of an open file; its matrix stays where it is."""
     missing = [name for name in ("X", "obs", "var") if name not in file]
     if missing:
         msg = f"{file.filename} holds no {', '.join(missing)}: write it as an AnnData (.h5ad) with X, obs and var."
         raise ArtefactError(msg)
-    uns = _element(file, "uns/pb") if "uns/pb" in file else None
-    return Contents(file["X"], _element(file, "obs"), _element(file, "var").index, uns)
+    uns = element(file, "uns/pb") if "uns/pb" in file else None
+    return Contents(file["X"], element(file, "obs"), element(file, "var").index, uns)
 
 
-def _element(file: h5py.File, name: str) -> Any:
+def element(file: h5py.File, name: str) -> Any:
+    """Read one part of an open file."""
     try:
         return read_elem(file[name])
     except OSError:

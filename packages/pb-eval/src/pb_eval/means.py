@@ -178,7 +178,7 @@ def mse_mean_corrected(prediction: Cells, reference: Reference) -> Numbers:
     error against the mean of infinitely many true cells, below 0 by chance. The prediction's own noise stays in: were
     it taken off, inflating the variance would pay.
     """
-    noise = reference.truth.moments.variance / reference.truth.n_cells
+    noise = reference.truth.moments.variance / reference.truth.moments.n_cells
     return _over_genes((reference.truth.mean - prediction.mean) ** 2 - noise)
 
 

@@ -1,29 +1,34 @@
-"""`pb eval`: score saved predictions again, from the files alone."""
+"""`pb eval`: score saved predictions, from the files alone."""
 
-from math import isnan
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from pb_eval.metric import DRAWS
-from rich.table import Table
-from rich.text import Text
 
 from pb_cli.commands.calibrate import calibrate_metrics
 from pb_cli.commands.compare import compare
-from pb_cli.console import messages, output, print_json
+from pb_cli.console import messages, print_json
+from pb_cli.gallery import Gallery
 from pb_cli.names import DataProblem, DefaultGroup
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pb_cli.foreign import Request
+
 __all__ = ["evaluate"]
 
-LIMITS = (
-    "Floor: the best of the quick baselines, fitted now on the training cells of the same split. "
-    "Ceiling: what a repeat of the measurement scores, from halves of the measured cells. "
+_PLACE = (
+    " Ceiling: what a repeat of the measurement scores, from halves of the measured cells. "
     "Scaled: 0 is the floor, 1 the ceiling, - where the ceiling is no better than the floor."
 )
+LIMITS = {
+    True: "Floor: the best of the quick baselines, fitted now on the training cells of the same split." + _PLACE,
+    False: "Floor: measured control cells in the prediction's place." + _PLACE,
+}
 
 
 @click.group("eval", cls=DefaultGroup, short_help="Score saved predictions.")
@@ -35,6 +40,8 @@ def evaluate() -> None:
       pb eval runs/pbmc-quick/tasks/0123456789ab/prediction.h5ad
       pb eval prediction.h5ad --json
       pb eval *.h5ad --out scores.csv
+      pb eval imputed.h5ad --group-key condition --scale log1p
+      pb eval scgen.h5ad cpa.h5ad --truth measured.h5ad --control ctrl --scale log1p --figures figures
       pb eval calibrate pbmc --preset quick
       pb eval compare runs/pbmc-quick
     """
@@ -42,7 +49,20 @@ def evaluate() -> None:
 
 @evaluate.command(short_help="Score prediction files; what `pb eval FILE` does.")
 @click.argument("predictions", metavar="PREDICTION.h5ad...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), help="Where the data file lies now, if it was moved.")
+@click.option("--truth", type=click.Path(path_type=Path), help="File of the measured cells, control cells among them.")
+@click.option("--control", "controls", multiple=True, help="Label of control cells, or a file of measured ones.")
+@click.option("--group-key", help="obs column that tells control, predicted and measured cells of one file apart.")
+@click.option("--predicted-label", help="Label of predicted cells in that column.")
+@click.option("--measured-label", help="Label of measured perturbed cells in that column.")
+@click.option("--context-key", help="obs column of the contexts (cell type, species, patient).")
+@click.option("--perturbation-key", help="obs column of the perturbations.")
+@click.option("--dose-key", help="obs column of the doses, if there are any.")
+@click.option("--control-dose", type=float, default=0.0, help="Dose of control cells.  [default: 0]")
+@click.option("--separator", help="Text between the parts of a combined perturbation's label, such as +.")
+@click.option("--scale", type=click.Choice(["counts", "log1p"]), help="What X holds; it is never guessed.")
+@click.option("--allow-missing-genes", is_flag=True, help="Score the genes that all files have, if they differ.")
+@click.option("--max-cells", type=click.IntRange(2), default=10_000, show_default=True, help="Most cells of a group.")
+@click.option("--model-name", help="Name of the model; that of the file where it does not say.")
 @click.option(
     "--bootstrap",
     default=DRAWS,
@@ -50,98 +70,119 @@ def evaluate() -> None:
     type=click.IntRange(min=0),
     help="Resamples of the cells for the interval of each score; 0: none.",
 )
+@click.option("--no-limits", is_flag=True, help="Leave out floor and ceiling.")
+@click.option("--data", type=click.Path(path_type=Path), help="Where the data file of pb bench lies now, if moved.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the rows to a .csv or .parquet file.")
+@click.option("--figures", type=click.Path(path_type=Path), help="Draw figures into this folder.")
+@click.option("--umap", is_flag=True, help="Draw a UMAP too; needs umap-learn, and time.")
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as data.")
-def score(predictions: tuple[Path, ...], data: Path | None, bootstrap: int, out: Path | None, *, as_json: bool) -> None:
-    """Score saved predictions against the measured cells.
+def score(predictions: tuple[Path, ...], *, out: Path | None, as_json: bool, **flags: Any) -> None:
+    """Score predictions of any tool against measured cells.
 
-    A prediction file says which data, split and preprocessing it belongs to; truth and control cells are made
-    from these again, and must hash to the same split.
+    A file of pb bench says itself which data it belongs to. Others hold control, predicted and measured cells
+    in one file, or the measured ones are in --truth; a folder stands for the files in it.
+
+    \b
+    Examples:
+      pb eval score prediction.h5ad
+      pb eval score imputed.h5ad --group-key condition --scale log1p
+      pb eval score scgen.h5ad cpa.h5ad --truth measured.h5ad --control ctrl --scale log1p --figures figures
     """
     from pb_eval import write_table
     from pb_eval.table import merge_tables
 
+    from pb_cli.scores import show_scores
+
+    check_out(out)
+    with data_problems():
+        scored = list(score_all(predictions, flags))
+        rows = merge_tables([table for _, table in scored]).drop_duplicates(ignore_index=True)
+        if out is not None:
+            write_table(rows, out)
+            messages.print(f"{len(rows)} rows written to {out}", soft_wrap=True)
+    if as_json:
+        print_json(rows.to_dict(orient="records"))
+        return
+    for _, table in scored:
+        show_scores(table)
+    if not flags["no_limits"]:
+        for words in (LIMITS[own] for own in sorted({own for own, _ in scored})):
+            messages.print(words, soft_wrap=True)
+
+
+def score_all(predictions: tuple[Path, ...], flags: dict[str, Any]) -> "Iterator[tuple[bool, pd.DataFrame]]":
+    """Score one file after the other; tell of each whether it was scored from its own recipe."""
+    from pb_cli.foreign import is_own, model_names, prediction_files, score_file
     from pb_cli.rescore import rescore
 
+    request, name = request_from(flags), flags["model_name"]
+    paths = prediction_files(predictions, [request.truth, request.control])
+    if name is not None and len(paths) > 1:
+        msg = f"--model-name {name} is one name for {len(paths)} files: leave it out, they are named after the files."
+        raise click.UsageError(msg)
+    with Gallery(flags["figures"], umap=flags["umap"]) as gallery:
+        for path, model in zip(paths, [name] if name else model_names(paths), strict=True):
+            if is_own(path, request):
+                yield True, rescore(path, flags["data"], request.scoring, gallery.draw)
+                continue
+            rows, notes = score_file(path, model, request, gallery.draw)
+            for note in dict.fromkeys(notes):
+                messages.print(f"{path.name}: {note}" if len(paths) > 1 else note, style="dim", soft_wrap=True)
+            yield False, rows
+
+
+def request_from(flags: dict[str, Any]) -> "Request":
+    """Read the flags that say what files hold."""
+    from pb_eval.columns import Columns
+
+    from pb_cli.foreign import Request
+    from pb_cli.runner import Scoring
+
+    files = [value for value in flags["controls"] if value.endswith(".h5ad") or Path(value).is_file()]
+    names = [value for value in flags["controls"] if value not in files]
+    if len(files) > 1 or len(names) > 1:
+        msg = f"--control is given {len(flags['controls'])} times: give one label, one file, or one of each."
+        raise click.UsageError(msg)
+    columns = Columns(
+        group=flags["group_key"],
+        context=flags["context_key"],
+        perturbation=flags["perturbation_key"],
+        dose=flags["dose_key"],
+        control=names[0] if names else None,
+        predicted=flags["predicted_label"],
+        measured=flags["measured_label"],
+        control_dose=flags["control_dose"],
+    )
+    return Request(
+        truth=flags["truth"],
+        control=Path(files[0]) if files else None,
+        columns=columns,
+        scale=flags["scale"],
+        allow_missing_genes=flags["allow_missing_genes"],
+        max_cells=flags["max_cells"],
+        separator=flags["separator"],
+        scoring=Scoring(flags["bootstrap"], limits=not flags["no_limits"]),
+    )
+
+
+def check_out(out: Path | None) -> None:
+    """Refuse a table that could not be written, before anything is scored."""
     if out is not None and out.suffix not in {".csv", ".parquet"}:
         msg = f"--out {out}: result tables are .csv or .parquet files."
         raise click.UsageError(msg)
-    tables = []
-    for path in predictions:
-        try:
-            tables.append(rescore(path, data, bootstrap))
-        except (ValueError, OSError) as error:
-            raise DataProblem(str(error)) from error
-    rows = merge_tables(tables)
-    if out is not None:
-        try:
-            write_table(rows, out)
-        except (ValueError, OSError) as error:
-            raise DataProblem(str(error)) from error
-        messages.print(f"{len(rows)} rows written to {out}", soft_wrap=True)
-    if as_json:
-        print_json(rows.to_dict(orient="records"))
-    else:
-        for table in tables:
-            show(table)
-        messages.print(LIMITS, soft_wrap=True)
+    if out is not None and not out.parent.is_dir():
+        msg = f"--out {out}: the folder {out.parent} does not exist; make it first."
+        raise click.UsageError(msg)
 
 
-def show(rows: "pd.DataFrame") -> None:
-    """Print the scores of one prediction file, one column per condition."""
-    from pb_cli.board import label
-
-    first = rows.iloc[0]
-    what = label(first["model"], first["profile"])
-    where = (
-        ", ".join(rows["context"].unique())
-        if rows["context"].nunique() < 4
-        else f"{rows['context'].nunique()} contexts"
-    )
-    title = f"{what}, {where}, seed {first['seed']}, {first['dataset']}"
-    table = Table(title=Text(title), title_justify="left")
-    table.add_column("metric")
-    named = rows.assign(condition=conditions(rows))
-    named["shown"] = list(map(shown, named["value"], named["low"], named["high"]))
-    if len(named["condition"].unique()) == 1:
-        show_limits(named, table)
-        return
-    wide = named.pivot(index="metric", columns="condition", values="shown")  # noqa: PD010 - refuses two values of one cell
-    wide = wide.reindex(index=named["metric"].unique(), columns=named["condition"].unique())
-    for condition in wide.columns:
-        table.add_column(Text(str(condition)), justify="right")
-    for metric, values in wide.iterrows():
-        table.add_row(str(metric), *map(Text, values))
-    for name, words in (("n_predicted", "predicted cells"), ("n_true", "measured cells")):
-        counts = named.groupby("condition", sort=False)[name].first()
-        table.add_row(words, *(f"{counts[condition]:,}" for condition in wide.columns))
-    output.print(table)
-    messages.print("Floor, ceiling and scaled score of each: --json, or --out FILE.")
+@contextmanager
+def data_problems() -> Iterator[None]:
+    """Turn what is wrong with a file into one sentence and exit code 1."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise DataProblem(str(error)) from error
 
 
-def show_limits(rows: "pd.DataFrame", table: Table) -> None:
-    """Print the scores of one condition between their floor and their ceiling."""
-    for column in (str(rows["condition"].iloc[0]), "floor", "ceiling", "scaled"):
-        table.add_column(Text(column), justify="right")
-    for row in rows.to_dict(orient="records"):
-        place = "-" if isnan(row["scaled"]) else f"{row['scaled']:.3f}"
-        table.add_row(row["metric"], Text(row["shown"]), f"{row['floor']:.6f}", f"{row['ceiling']:.6f}", place)
-    for name, words in (("n_predicted", "predicted cells"), ("n_true", "measured cells")):
-        table.add_row(words, f"{rows[name].iloc[0]:,}", "", "", "")
-    output.print(table)
-
-
-def shown(value: float, low: float, high: float) -> str:
-    """Write a value, with its interval where it has one."""
-    return f"{value:.6f}" if low != low else f"{value:.6f} [{low:.4g}, {high:.4g}]"
-
-
-def conditions(rows: "pd.DataFrame") -> "pd.Series[str]":
-    """Name each row's condition: the perturbation, its dose if it has one, and the context where there are several."""
-    doses = rows["dose"].map(lambda dose: "" if dose != dose else f" {dose:g}")
-    contexts = ", " + rows["context"] if len(rows["context"].unique()) > 1 else ""
-    return rows["perturbation"].astype(str) + doses + contexts
-
-
-evaluate.add_command(calibrate_metrics)
-evaluate.add_command(compare)  # after score: the first verb goes without saying
+for verb in (calibrate_metrics, compare):  # after score: the first verb goes without saying
+    evaluate.add_command(verb)
