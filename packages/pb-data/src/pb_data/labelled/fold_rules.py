@@ -130,8 +130,8 @@ def first_of(part: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def random_tenth(_data: LabelledData, rows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Draw a tenth of the rows."""
-    drawn: NDArray[np.bool_] = rng.permutation(len(rows)) < len(rows) // 10
+    """Draw a tenth of the rows, one at least."""
+    drawn: NDArray[np.bool_] = rng.permutation(len(rows)) < max(len(rows) // 10, 1)
     return drawn
 
 
