@@ -251,3 +251,11 @@ def test_help_names_the_layouts():
     words = CliRunner().invoke(app, ["eval", "score", "--help"]).stdout
     for flag in ("--truth", "--control", "--group-key", "--scale", "--allow-missing-genes", "--figures", "--max-cells"):
         assert flag in words
+
+
+def test_the_default_of_most_cells_is_the_librarys():
+    from pb_cli.commands.eval import score
+    from pb_eval.comparison import MAX_CELLS
+
+    [option] = [each for each in score.params if each.name == "max_cells"]
+    assert option.default == MAX_CELLS

@@ -1,5 +1,6 @@
 """Cells read from disk in blocks are those of the file read whole, however they are stored."""
 
+import errno
 import json
 
 import anndata
@@ -123,3 +124,11 @@ def test_what_cannot_be_read_is_one_sentence(values, tmp_path):
     for name, expected in words.items():
         with pytest.raises(ArtefactError, match=expected), open_cells(tmp_path / f"{name}.h5ad"):
             pass
+
+
+def test_a_full_disk_is_not_blamed_on_the_file_that_is_read(values, tmp_path):
+    path = write(tmp_path / "a.h5ad", values)
+    with pytest.raises(OSError, match="No space left"), open_cells(path):
+        raise OSError(errno.ENOSPC, "No space left")
+    with pytest.raises(ArtefactError, match="cut short or damaged"), open_cells(path):
+        raise OSError("Can't read data")

@@ -5,9 +5,9 @@ import os
 import uuid
 from pathlib import Path
 
-__all__ = ["write_atomic"]
+__all__ = ["NO_ROOM", "write_atomic"]
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def write_atomic(path: Path | str, content: bytes | memoryview) -> None:
@@ -38,7 +38,7 @@ def write_atomic(path: Path | str, content: bytes | memoryview) -> None:
             os.fsync(file.fileno())
         hidden.replace(path)
     except OSError as error:
-        if error.errno not in _NO_ROOM:
+        if error.errno not in NO_ROOM:
             raise
         megabytes = memoryview(content).nbytes / 1e6
         msg = f"no room left for {path} ({megabytes:.1f} MB): free some space or choose another folder, then try again"
