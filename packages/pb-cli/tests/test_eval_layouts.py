@@ -69,15 +69,15 @@ def test_one_file_in_another_process(one: Path):
     done = another_process(one, "--scale", "log1p", "--json")
     assert done.returncode == 0, done.stderr
     rows = pd.DataFrame(json.loads(done.stdout))
-    assert set(rows["model"]) == {"one", "control"}
+    assert set(rows["model"]) == {"one"}
     assert set(rows["perturbation"]) == {"stimulated"}
     adata = ad.read_h5ad(one)
     control, predicted, truth = (
         adata[adata.obs["condition"] == label].X for label in ("control", "imputed", "stimulated")
     )
     reference = Reference(truth, control, GENES, fit_basis(control), targets=["stimulated"])
-    for model, matrix in (("one", predicted), ("control", control)):
-        found = rows[rows["model"] == model].set_index("metric")["value"].astype(float).to_dict()
+    for column, matrix in (("value", predicted), ("floor", control)):
+        found = rows.set_index("metric")[column].astype(float).to_dict()
         assert found == pytest.approx(evaluate(matrix, reference), rel=1e-6, abs=1e-9, nan_ok=True)
     assert set(rows.loc[rows["metric"] == "edistance", "space"]) == {"pca of control"}
     assert "In 'condition', 'imputed' is predicted, 'stimulated' measured, 'control' control." in done.stderr
@@ -88,14 +88,17 @@ def test_two_files_in_another_process(measured: Path, predictions: Path, tmp_pat
     done = another_process(predictions, "--truth", measured, "--scale", "log1p", "--out", out)
     assert done.returncode == 0, done.stderr
     rows = read_table(out)
-    assert set(rows["model"]) == {"cpa", "gears", "control"}
+    assert set(rows["model"]) == {"cpa", "gears"}
     assert set(rows["context"]) == {"B", "T"}
     assert set(rows["dataset"]) == {"measured"}
-    scores = rows.set_index(["model", "context", "metric"])["value"]
+    scores = rows.set_index(["model", "context", "metric"])
     assert scores.index.is_unique
-    assert scores["cpa", "B", "mse_mean"] < scores["control", "B", "mse_mean"]
-    assert "cpa, measured" in done.stdout
-    assert "floor: measured control cells in the prediction's place" in done.stdout
+    score = scores.loc[("cpa", "B", "mse_mean")]
+    assert score["low"] <= score["value"] <= score["high"]
+    assert score["ceiling"] < score["value"] < score["floor"]
+    assert 0 < score["scaled"] < 1
+    assert "cpa" in done.stdout
+    assert "Floor: measured control cells in the prediction's place." in done.stderr
 
 
 def test_figures_in_another_process(measured: Path, predictions: Path, tmp_path: Path):
@@ -109,7 +112,6 @@ def test_figures_in_another_process(measured: Path, predictions: Path, tmp_path:
     assert (figures / "cpa" / "IFN_in_B" / "means.png").stat().st_size > 10_000
     assert (figures / "notes.txt").read_text() == "mine"
     assert not list(tmp_path.glob(".*"))
-    assert "floor" not in done.stdout
 
 
 def test_our_own_file_against_measured_cells_of_another_file(measured: Path, predictions: Path, pb):
@@ -242,7 +244,8 @@ def test_many_conditions_are_summed_up(pb):
     joined(*(cells(0, label, i / 3, noise=i + 50) for i, label in enumerate(labels))).write_h5ad("all.h5ad")
     result = pb("eval", "all.h5ad", "--truth", "truth.h5ad", "--scale", "log1p", "--max-cells", "20")
     assert result.exit_code == 0, result.output
-    assert "beats floor" in result.stdout
+    assert "above floor" in result.stdout
+    assert "all, 5 conditions, truth" in result.stdout
     assert "discrimination_l2" in result.stdout
     assert "11 of 11 groups have more than 20 cells (up to 25)" in result.stderr
 
@@ -255,7 +258,7 @@ def test_help_names_the_layouts():
 
 def test_the_default_of_most_cells_is_the_librarys():
     from pb_cli.commands.eval import score
-    from pb_eval.comparison import MAX_CELLS
+    from pb_eval.loading import MAX_CELLS
 
     [option] = [each for each in score.params if each.name == "max_cells"]
     assert option.default == MAX_CELLS

@@ -1,255 +1,247 @@
-"""Files of other tools are scored as the same cells in memory are, and bad ones are refused in one sentence."""
+"""Comparisons of models: units are what was held out, seeds are not units, ties share a rank, and figures show it."""
 
-from contextlib import ExitStack
+import json
+import math
+import statistics
+from itertools import pairwise
+from xml.etree import ElementTree as ET
 
-import anndata
 import numpy as np
 import pandas as pd
 import pytest
-from pb_eval import Reference, cellfile, evaluate, fit_basis, other_unit
-from pb_eval.artefact import ArtefactError
-from pb_eval.cellfile import open_cells
-from pb_eval.columns import Columns
-from pb_eval.comparison import Comparisons
-from pb_eval.conditions import Condition
-from pb_eval.layouts import arrange
-from pb_eval.matrix import moments, subsample
-from pb_eval.survey import Expression, declared_scale
-from scipy import sparse
+from pb_eval import Comparison, compare, leaderboard
+from pb_eval.critical_difference import critical_difference, describe, write_figure
+from pb_eval.standings import Goal
 
-GENES = [f"g{i}" for i in range(30)]
-CONTEXTS = ("B", "T")
-DRUGS = ("A", "g3")
+GOALS = {"r2": Goal("higher"), "mse": Goal("lower"), "ratio": Goal("target", 1.0)}
 
 
-def counts(rng, rates, n):
-    return rng.poisson(rates, (n, len(GENES))).astype(np.float32)
+def frame(records):
+    table = pd.DataFrame(records, columns=["model", "context", "seed", "value"])
+    fixed = {"dataset": "pbmc", "split": "leave-context-out", "perturbation": "stimulated", "dose": np.nan}
+    return table.assign(**fixed, profile="default", metric="r2", metric_version=1, split_hash=table["context"])
+
+
+def drawn(strengths, n_units=12, seeds=(1, 2), noise=0.05, seed=0):
+    rng = np.random.default_rng(seed)
+    return frame(
+        [
+            (model, f"context {unit:02d}", s, strength + 0.2 * unit / n_units + noise * rng.normal())
+            for model, strength in strengths.items()
+            for unit in range(n_units)
+            for s in seeds
+        ]
+    )
+
+
+def models_of(found, metric="r2"):
+    rows = found.models[found.models["metric"] == metric]
+    return {row["model"]: row for row in rows.to_dict(orient="records")}
+
+
+THREE = {"control": 0.2, "good": 0.8, "twin": 0.81}
+
+
+def test_models_that_do_not_differ_share_rank_and_letter():
+    found = models_of(compare(drawn(THREE), ["control"], goals=GOALS))
+    assert found["good"]["rank"] == found["twin"]["rank"] == 1
+    assert found["good"]["groups"] == found["twin"]["groups"] == "a"
+    assert (found["control"]["rank"], found["control"]["groups"]) == (3, "b")
+
+
+def test_equal_models_tie_in_every_unit():
+    results = drawn({"control": 0.2, "good": 0.8})
+    results = pd.concat([results, results[results["model"] == "good"].assign(model="copy")])
+    found = compare(results, ["control"], goals=GOALS)
+    (pair,) = found.pairs[(found.pairs["model_1"] != "control") & (found.pairs["model_2"] != "control")].to_dict(
+        orient="records"
+    )
+    assert (pair["pvalue"], pair["ties"], pair["difference"]) == (1.0, 12, 0.0)
+    assert models_of(found)["copy"]["mean_rank"] == models_of(found)["good"]["mean_rank"] == 1.5
+
+
+def test_means_and_spreads_are_those_of_plain_loops():
+    results = drawn(THREE, n_units=5, seeds=(1, 2, 3))
+    found = models_of(compare(results, ["control"], goals=GOALS))
+    for name in THREE:
+        values = {(row.context, row.seed): row.value for row in results.itertuples() if row.model == name}
+        units, seeds = sorted({key[0] for key in values}), (1, 2, 3)
+        of_unit = [statistics.mean(values[unit, s] for s in seeds) for unit in units]
+        of_seed = [statistics.mean(values[unit, s] for unit in units) for s in seeds]
+        assert found[name]["mean"] == pytest.approx(statistics.mean(of_unit))
+        assert found[name]["spread_units"] == pytest.approx(statistics.stdev(of_unit))
+        assert found[name]["spread_seeds"] == pytest.approx(statistics.stdev(of_seed))
+
+
+def test_gains_are_the_leaderboards():
+    results = drawn({**THREE, "mean-shift": 0.5})
+    board = leaderboard(results, ["control", "mean-shift"], goals=GOALS).table.set_index("model")
+    found = models_of(compare(results, ["control", "mean-shift"], goals=GOALS))
+    for name in ("good", "twin", "control"):
+        assert found[name]["gain"] == pytest.approx(board.loc[name, "gain"])
+        assert found[name]["gain_low"] < found[name]["gain"] < found[name]["gain_high"]
+    assert found["mean-shift"]["gain"] == 0
+    assert math.isnan(found["mean-shift"]["gain_low"])
+
+
+@pytest.mark.parametrize(("metric", "better"), [("r2", "high"), ("mse", "low"), ("ratio", "near")])
+def test_better_follows_the_direction(metric, better):
+    results = drawn({"high": 3.0, "low": 0.5, "near": 1.0}, noise=0.01).assign(metric=metric)
+    results["value"] -= 0.1
+    assert compare(results, [], goals=GOALS).models["model"].iloc[0] == better
+
+
+def test_more_seeds_are_no_more_units():
+    few, many = (compare(drawn(THREE, 7, seeds), ["control"], goals=GOALS) for seeds in ((1,), range(1, 9)))
+    assert few.verdicts["r2"].n_units == many.verdicts["r2"].n_units == 7
+    assert many.pairs["pvalue"].min() == 2 / 128
+
+
+def test_conditions_that_one_split_holds_out_are_one_unit():
+    results = drawn(THREE, 7)
+    doses = pd.concat([results.assign(dose=dose, value=results["value"] + 0.01 * dose) for dose in (1.0, 2.0, 3.0)])
+    once, thrice = (compare(table, ["control"], goals=GOALS) for table in (results, doses))
+    assert thrice.verdicts["r2"].n_units == 7
+    assert thrice.pairs["pvalue"].tolist() == once.pairs["pvalue"].tolist()
+    apart = compare(doses.assign(split_hash=""), ["control"], goals=GOALS)
+    assert apart.verdicts["r2"].n_units == 21
+
+
+def test_where_nothing_could_be_significant_it_says_so():
+    strengths = {f"model {i}": 0.1 * i for i in range(8)}
+    verdict = compare(drawn(strengths, 7, noise=0.001), [], goals=GOALS).verdicts["r2"]
+    assert verdict.smallest == pytest.approx(28 * 2 / 128)
+    assert verdict.words == (
+        "No difference can be significant at 0.05: the smallest two-sided p-value of 7 split units is 0.016, and "
+        "0.44 after correction for 28 pairs. Hold out 11 units, or compare at most 3 models."
+    )
+    found = compare(drawn(strengths, 11, noise=0.001), [], goals=GOALS)
+    assert found.verdicts["r2"].words == "28 of 28 pairs differ significantly."
+    three = drawn(dict(list(strengths.items())[:3]), 7, noise=0.001)
+    assert compare(three, [], goals=GOALS).verdicts["r2"].words == "3 of 3 pairs differ significantly."
+
+
+def test_where_it_could_be_but_is_not_it_says_that():
+    found = compare(drawn({"a": 0.5, "b": 0.5}), [], goals=GOALS)
+    assert found.verdicts["r2"].words == "None of 1 pair differs significantly."
+
+
+def test_one_unit_tells_nothing():
+    found = compare(drawn(THREE, 1), ["control"], goals=GOALS)
+    assert set(found.models["rank"]) == {1.0}
+    assert found.verdicts["r2"].words.startswith("No difference can be significant at 0.05: the smallest two-sided")
+    assert found.models["spread_units"].isna().all()
+    assert found.models["gain_low"].isna().all()
+
+
+def test_one_model_has_nothing_to_be_compared_with():
+    found = compare(drawn({"good": 0.8}), [], goals=GOALS)
+    assert found.pairs.empty
+    assert found.verdicts["r2"].words.startswith("There is one model")
+    assert models_of(found)["good"]["rank"] == 1
+
+
+def test_a_model_with_an_undefined_score_takes_no_part():
+    results = drawn({**THREE, "odd": 0.9})
+    results.loc[(results["model"] == "odd") & (results["context"] == "context 03"), "value"] = np.nan
+    found = compare(results, ["control"], goals=GOALS)
+    without = compare(results[results["model"] != "odd"], ["control"], goals=GOALS)
+    assert "odd" not in {*found.pairs["model_1"], *found.pairs["model_2"]}
+    assert math.isnan(models_of(found)["odd"]["rank"])
+    assert found.pairs["adjusted"].tolist() == without.pairs["adjusted"].tolist()
+    assert models_of(found)["good"]["mean_rank"] == models_of(without)["good"]["mean_rank"]
+
+
+def test_a_unit_that_a_model_lacks_is_left_out_for_all():
+    results = drawn(THREE)
+    results = results[(results["model"] != "twin") | (results["context"] != "context 05")]
+    assert compare(results, ["control"], goals=GOALS).verdicts["r2"].n_units == 11
+
+
+def test_no_defined_score_at_all():
+    found = compare(drawn(THREE).assign(value=np.nan), ["control"], goals=GOALS)
+    assert isinstance(found, Comparison)
+    assert found.models.empty
+    assert found.verdicts == {}
+    assert found.to_dict()["pairs"] == []
+
+
+def test_the_sign_flip_test_may_be_asked_for():
+    found = compare(drawn(THREE), ["control"], goals=GOALS, test="sign-flip")
+    assert found.test == "sign-flip"
+    assert models_of(found)["control"]["rank"] == 3
+    with pytest.raises(ValueError, match="unknown test 't': choose wilcoxon or sign-flip"):
+        compare(drawn(THREE), [], goals=GOALS, test="t")
+
+
+def test_it_goes_into_json():
+    found = json.loads(json.dumps(compare(drawn(THREE, 1), ["control"], goals=GOALS).to_dict(), allow_nan=False))
+    assert set(found) == {"metrics", "models", "pairs", "test", "level"}
+    assert found["models"][0]["gain_low"] is None
+    assert found["metrics"][0]["n_units"] == 1
 
 
 @pytest.fixture(scope="module")
-def drawn():
-    """Counts of each context and label, measured and predicted."""
-    rng = np.random.default_rng(0)
-    cells = {}
-    for context in CONTEXTS:
-        base = rng.gamma(2.0, 1.0, len(GENES))
-        for number, label in enumerate(("ctrl", *DRUGS)):
-            rates = base * np.where(np.arange(len(GENES)) % 5 == number, 3.0, 1.0)
-            cells[context, label] = counts(rng, rates, 12 + number), counts(rng, rates * 1.2, 9 + number)
-    return cells
+def seven():
+    strengths = {f"model-{i}": 0.2 + 0.03 * i for i in range(6)} | {"control": 0.1}
+    return compare(drawn(strengths, 20), ["control"], goals=GOALS)
 
 
-def write(path, parts, genes=GENES, layout=sparse.csr_matrix, seed=1, uns=None):
-    """Write labelled cells in a drawn order."""
-    obs = pd.DataFrame([label for label, cells in parts.items() for _ in cells], columns=["cell_type", "condition"])
-    obs.index = [f"c{i}" for i in range(len(obs))]
-    X = np.vstack(list(parts.values()))
-    order = np.random.default_rng(seed).permutation(len(obs))
-    adata = anndata.AnnData(layout(X[order]), obs=obs.iloc[order].copy(), var=pd.DataFrame(index=genes), uns=uns or {})
-    adata.write_h5ad(path)
-    return path
+def test_the_figure_shows_every_model_rank_and_tie(seven):
+    figure = critical_difference(seven, "r2")
+    (axes,) = figure.axes
+    models = seven.models
+    assert [text.get_text() for text in axes.get_yticklabels()] == models["model"].tolist()
+    shown = {tuple(point) for marks in axes.collections[1::2] for point in marks.get_offsets().tolist()}
+    assert shown == {(rank, row) for row, rank in enumerate(models["mean_rank"])}
+    bars = sorted(tuple(line.get_ydata()) for line in axes.lines)
+    runs = {letter: [row for row, own in enumerate(models["groups"]) if letter in own] for letter in "abcdefg"}
+    assert bars == sorted((run[0] - 0.25, run[-1] + 0.25) for run in runs.values() if len(run) > 1)
+    assert bars
 
 
-@pytest.fixture
-def files(drawn, tmp_path):
-    """A measured and a predicted file, log1p."""
-    truth = write(tmp_path / "truth.h5ad", {key: np.log1p(cells) for key, (cells, _) in drawn.items()})
-    predicted = {key: np.log1p(cells) for key, (_, cells) in drawn.items() if key[1] != "ctrl"}
-    return write(tmp_path / "cpa.h5ad", predicted, layout=np.asarray, seed=2), truth
+def test_colour_tells_baselines_only(seven):
+    (axes,) = critical_difference(seven, "r2").axes
+    colours = {tuple(marks.get_edgecolor()[0]) for marks in axes.collections[1::2]}
+    assert len(colours) == 2
+    assert [len(marks.get_offsets()) for marks in axes.collections[1::2]] == [6, 1]
 
 
-def compared(prediction, truth, scale="log1p", *, allow=False, columns=None, **settings):
-    """Score every condition; scores by condition, comparisons, and notes."""
-    with ExitStack() as stack:
-        opened = [stack.enter_context(open_cells(path)) for path in (prediction, truth)]
-        layout = arrange(opened[0], opened[1], None, columns or Columns())
-        expression = Expression(opened, declared_scale(opened, scale), allow_missing=allow)
-        comparisons = Comparisons(layout, expression, **settings)
-        found = {each.condition: evaluate(each.prediction, each.reference) for each in comparisons}
-        return found, comparisons.notes
+@pytest.mark.parametrize("n_models", [2, 7, 30])
+def test_the_figure_is_not_blank_and_no_names_collide(n_models, tmp_path):
+    found = compare(drawn({f"model-{i:02d}": 0.02 * i for i in range(n_models)}, 9), [], goals=GOALS)
+    figure = critical_difference(found, "r2")
+    path = tmp_path / "ranks.png"
+    write_figure(figure, path, "Critical differences", describe(found, "r2"))
+    from matplotlib.image import imread
+
+    assert (imread(path)[..., :3] < 0.5).mean() > 0.002
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+    assert all(below.y1 < above.y0 + 1 for above, below in pairwise(boxes))
+    inside = figure.get_tightbbox()
+    assert inside.x0 >= -0.1
+    assert inside.x1 <= figure.get_figwidth() + 0.1
 
 
-def rows_of(path, context, label):
-    """Cells of one label in the order of the file, dense."""
-    adata = anndata.read_h5ad(path)
-    chosen = adata[(adata.obs["cell_type"] == context) & (adata.obs["condition"] == label)].X
-    return chosen.toarray() if sparse.issparse(chosen) else chosen
+def test_the_figure_holds_its_description(seven, tmp_path):
+    words = describe(seven, "r2")
+    assert "model-5" in words
+    assert seven.verdicts["r2"].words in words
+    figure = critical_difference(seven, "r2")
+    write_figure(figure, tmp_path / "a.svg", "Ranks", words)
+    text = (tmp_path / "a.svg").read_text()
+    found = [element.text for element in ET.fromstring(text).iter() if element.tag.endswith("description")]
+    assert found == [words]
+    assert "model-5" in text  # as text, not as outlines
+    write_figure(figure, tmp_path / "b.svg", "Ranks", words)
+    assert (tmp_path / "b.svg").read_bytes() == (tmp_path / "a.svg").read_bytes()
+    write_figure(figure, tmp_path / "a.png", "Ranks", words)
+    assert words.encode("latin-1") in (tmp_path / "a.png").read_bytes()
 
 
-@pytest.mark.parametrize("block", [10**6, 50])
-def test_scores_are_those_of_the_cells_in_memory(files, block, monkeypatch):
-    monkeypatch.setattr(cellfile, "_BLOCK_VALUES", block)
-    prediction, truth = files
-    found, notes = compared(prediction, truth)
-    assert set(found) == {Condition(context, drug, None) for context in CONTEXTS for drug in DRUGS}
-    basis = fit_basis(np.vstack([rows_of(truth, context, "ctrl") for context in CONTEXTS]))
-    for context in CONTEXTS:
-        control = rows_of(truth, context, "ctrl")
-        for drug, rival in zip(DRUGS, DRUGS[::-1], strict=True):
-            reference = Reference(
-                rows_of(truth, context, drug),
-                control,
-                GENES,
-                basis,
-                others={"rival": other_unit(rows_of(truth, context, rival), control, [rival])},
-                targets=[drug],
-            )
-            expected = evaluate(rows_of(prediction, context, drug), reference)
-            scored = found[Condition(context, drug, None)]
-            assert scored.keys() == expected.keys()
-            for name, value in expected.items():
-                assert scored[name] == pytest.approx(value, rel=1e-5, abs=1e-6, nan_ok=True), name
-    assert "Left out, needing training cells: wmse_mean" in " ".join(notes)
-
-
-def test_counts_are_scored_as_their_log(drawn, files, tmp_path):
-    def logged(cells):
-        return np.log1p(cells * (1e4 / cells.sum(axis=1, keepdims=True)))
-
-    measured = {key: cells for key, (cells, _) in drawn.items()}
-    predicted = {key: cells for key, (_, cells) in drawn.items() if key[1] != "ctrl"}
-    paths = [
-        [write(tmp_path / f"{name}{kind}.h5ad", {k: change(v) for k, v in parts.items()}) for name, parts in
-         (("p", predicted), ("t", measured))]
-        for kind, change in (("counts", np.asarray), ("logs", logged))
-    ]  # fmt: skip
-    found, notes = compared(*paths[0], scale="counts")
-    expected, _ = compared(*paths[1])
-    for condition, scores in expected.items():
-        for name in ("mse_mean", "pearson_delta", "gene_wasserstein", "edistance", "discrimination_l2"):
-            assert found[condition][name] == pytest.approx(scores[name], rel=1e-4), name
-    assert "Counts of the 30 genes are scaled to 10,000 a cell, then log1p." in notes
-
-
-def test_a_large_group_keeps_its_means_and_loads_a_draw(files):
-    prediction, truth = files
-    with ExitStack() as stack:
-        opened = [stack.enter_context(open_cells(path)) for path in (prediction, truth)]
-        layout = arrange(*opened, None, Columns())
-        comparisons = Comparisons(layout, Expression(opened, "log1p"), max_cells=5, seed=3)
-        first = next(iter(comparisons))
-    every = rows_of(truth, *first.condition[:2]).astype(np.float64)
-    assert first.n_true == len(every)
-    assert first.reference.truth.n_cells == first.prediction.n_cells == first.reference.control.n_cells == 5
-    np.testing.assert_allclose(first.reference.truth.mean, every.mean(axis=0), rtol=1e-6)
-    np.testing.assert_allclose(first.reference.truth.moments.variance, moments(every).variance, rtol=1e-6)
-    np.testing.assert_array_equal(
-        first.reference.truth.matrix.toarray(),
-        rows_of(truth, *first.condition[:2])[np.sort(subsample(len(every), 5, 3))],
-    )
-    noise = first.reference.truth.moments.variance / len(every)
-    error = (first.reference.truth.mean - first.prediction.mean) ** 2
-    scored = evaluate(first.prediction, first.reference, ["mse_mean", "mse_mean_corrected"])
-    assert scored["mse_mean_corrected"] == pytest.approx(np.mean(error - noise))
-    assert comparisons.notes[-1] == (
-        "10 of 10 groups have more than 5 cells (up to 14): their means, variances and shifts are those of all cells, "
-        "everything else that of 5 drawn ones (--max-cells)."
-    )
-
-
-def test_genes_in_another_order_are_the_same_genes(files, tmp_path):
-    prediction, truth = files
-    turned = anndata.read_h5ad(prediction)[:, ::-1].copy()
-    turned.write_h5ad(tmp_path / "turned.h5ad")
-    expected, _ = compared(prediction, truth)
-    assert compared(tmp_path / "turned.h5ad", truth)[0] == expected
-
-
-def test_other_genes_are_refused_unless_allowed(files, tmp_path):
-    prediction, truth = files
-    less = anndata.read_h5ad(prediction)[:, 4:].copy()
-    less.var_names = [*less.var_names[:-1], "odd"]
-    less.write_h5ad(tmp_path / "less.h5ad")
-    with pytest.raises(
-        ArtefactError, match=r"has 26 and .* has 30, 25 are shared \(not shared: 'odd', 'g0', 'g1' and 3"
-    ):
-        compared(tmp_path / "less.h5ad", truth)
-    found, notes = compared(tmp_path / "less.h5ad", truth, allow=True)
-    assert len(found) == 4
-    [note] = [note for note in notes if "lost" in note]
-    assert note.startswith("Only the 25 genes that all files have are scored; lost: 1 of 26 in ")
-    less.var_names = [f"ENSG{i}" for i in range(26)]
-    less.write_h5ad(tmp_path / "none.h5ad")
-    with pytest.raises(ArtefactError, match="none of them shared"):
-        compared(tmp_path / "none.h5ad", truth, allow=True)
-
-
-def test_genes_without_expression_are_named(files, tmp_path):
-    prediction, truth = (anndata.read_h5ad(path) for path in files)
-    truth.X = truth.X.toarray()
-    truth.X[:, 0] = 0
-    prediction.X[:, [0, 1]] = 0
-    paths = tmp_path / "p.h5ad", tmp_path / "t.h5ad"
-    for adata, path in zip((prediction, truth), paths, strict=True):
-        adata.write_h5ad(path)
-    notes = compared(*paths)[1]
-    assert "1 of 30 genes are zero in every cell: they are kept, and agree with any prediction." in notes
-    assert "1 of 30 genes are zero in every predicted cell but not in the measured ones ('g1')." in notes
-
-
-def nan(X):
-    X[3, 7] = np.nan
-
-
-def large(X):
-    X *= 100
-
-
-def whole(X):
-    X[:] = np.rint(X * 3)
-
-
-def zero(X):
-    X[:] = 0
-
-
-@pytest.mark.parametrize(
-    ("which", "change", "scale", "words"),
-    [
-        (0, nan, "log1p", "cpa.h5ad: X holds values that are NaN or infinite (the first for gene 'g7')"),
-        (1, nan, "log1p", "truth.h5ad: X holds values that are NaN or infinite (the first for gene 'g7')"),
-        (0, large, "log1p", "as no log1p can: declare counts, or log1p X"),
-        (1, whole, "log1p", "truth.h5ad: The scale is declared log1p but X holds whole numbers up to"),
-        (0, np.negative, "counts", "declared counts but X holds fractions"),
-        (0, zero, "log1p", "cpa.h5ad: all genes are zero in every predicted cell"),
-        (1, zero, "log1p", "truth.h5ad: all genes are zero in every cell of "),
-        (0, np.negative, None, "cpa.h5ad does not say on which scale X is, and it is not guessed"),
-    ],
-)
-def test_values_that_cannot_be_are_one_sentence(which, change, scale, words, files):
-    adata = anndata.read_h5ad(files[which])
-    X = adata.X.toarray() if sparse.issparse(adata.X) else adata.X
-    change(X)
-    adata.X = sparse.csr_matrix(X) if which else X
-    adata.write_h5ad(files[which])
-    with pytest.raises(ArtefactError) as caught:
-        compared(*files, scale=scale)
-    assert words in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_declared_scale_is_believed_and_not_overruled(files):
-    prediction, truth = files
-    for path in files:
-        adata = anndata.read_h5ad(path)
-        adata.uns["pb"] = {"scale": "log1p"}
-        adata.write_h5ad(path)
-    assert len(compared(prediction, truth, scale=None)[0]) == 4
-    with pytest.raises(ArtefactError, match="declares its scale as 'log1p', not 'counts'"):
-        compared(prediction, truth, scale="counts")
-    adata.uns["pb"] = {"scale": "counts"}
-    adata.write_h5ad(truth)
-    with pytest.raises(ArtefactError, match=r"cpa.h5ad holds log1p and .*truth.h5ad holds counts"):
-        compared(prediction, truth, scale=None)
-
-
-def test_without_components_distances_are_left_out(tmp_path):
-    alike = np.tile(np.arange(30, dtype=np.float32) / 30, (4, 1))
-    truth = write(tmp_path / "truth.h5ad", {("B", "ctrl"): alike, ("B", "A"): alike + np.eye(4, 30, dtype=np.float32)})
-    prediction = write(tmp_path / "p.h5ad", {("B", "A"): alike + 1})
-    found, notes = compared(prediction, truth)
-    assert "edistance" not in found[Condition("B", "A", None)]
-    assert any(
-        note.startswith("Distances in principal components are left out: training cells are all") for note in notes
-    )
-    assert any(note.startswith("Left out, needing other measured conditions: discrimination_l2") for note in notes)
+def test_what_cannot_be_drawn_is_refused(seven, tmp_path):
+    with pytest.raises(ValueError, match=r"there are 0 models to draw by 'mse': .* \(r2\)"):
+        critical_difference(seven, "mse")
+    with pytest.raises(ValueError, match=r"ends in '.gif': figures are .svg, .png, .pdf files"):
+        write_figure(critical_difference(seven, "r2"), tmp_path / "a.gif", "", "")
+    assert list(tmp_path.iterdir()) == []

@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from pb_eval import PredictionInfo, read_prediction
+from pb_eval.metric import DRAWS
 
-from pb_cli.compare import Draw
 from pb_cli.console import messages
+from pb_cli.floors import with_quick_floor
+from pb_cli.foreign import Draw
 from pb_cli.references import Condition
 from pb_cli.runner import score
 from pb_cli.unit import Unit, prepare
@@ -17,10 +19,11 @@ from pb_cli.unit import Unit, prepare
 __all__ = ["rescore"]
 
 
-def rescore(path: Path, data: Path | None = None, draw: Draw | None = None) -> pd.DataFrame:
+def rescore(path: Path, data: Path | None = None, bootstrap: int = DRAWS, draw: Draw | None = None) -> pd.DataFrame:
     """Give the rows of one prediction file; `data` overrides where its data file lies.
 
-    `draw` is called with the model, the condition's words, prediction and reference of each condition.
+    `bootstrap` is the number of resamples of its cells for the interval of each score. `draw` is called with the model,
+    the condition's words, prediction and reference of each condition.
 
     Raises
     ------
@@ -44,7 +47,8 @@ def rescore(path: Path, data: Path | None = None, draw: Draw | None = None) -> p
         for condition, cells in predictions.items():
             reference = unit.references[condition]
             draw(info.model, _words(condition), reference.cells(cells.X), reference)
-    return score(predictions, unit, info)
+    asked = unit._replace(references={condition: unit.references[condition] for condition in predictions})
+    return with_quick_floor(score(predictions, asked, info, bootstrap), asked, info)
 
 
 def _check_complete(path: Path, info: PredictionInfo) -> None:

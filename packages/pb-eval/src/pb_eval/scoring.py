@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pb_eval.metric import Metric
     from pb_eval.reference import Reference
 
-__all__ = ["evaluate"]
+__all__ = ["chosen_metrics", "evaluate"]
 
 
 def evaluate(prediction: Any, reference: Reference, metrics: Sequence[str] | None = None) -> dict[str, float]:
@@ -22,8 +22,8 @@ def evaluate(prediction: Any, reference: Reference, metrics: Sequence[str] | Non
     Parameters
     ----------
     prediction
-        Predicted perturbed cells, ``(cells, genes)``, log1p, dense or CSR, genes in the reference's order; or what
-        `Reference.cells` made of them.
+        Predicted perturbed cells, ``(cells, genes)``, log1p, dense or CSR, genes in the reference's order. Or a
+        :class:`pb_eval.Cells`, whose shifts and tests are then taken against the control it brings.
     reference
         True and control cells of the unit; keep it for the next model, it remembers what it has computed.
     metrics
@@ -48,12 +48,15 @@ def evaluate(prediction: Any, reference: Reference, metrics: Sequence[str] | Non
     >>> evaluate(truth + 0.5, reference, ["mse_mean", "mae_mean"])
     {'mse_mean': 0.25, 'mae_mean': 0.5}
     """
-    names = default_metrics() if metrics is None else metrics
-    chosen = [get_metric(name) for name in names]
-    if metrics is None:
-        chosen = [metric for metric in chosen if _can_be_computed(metric, reference)]
+    chosen = chosen_metrics(reference, metrics)
     cells = prediction if isinstance(prediction, Cells) else reference.cells(prediction)
     return {metric.name: metric.compute(cells, reference) for metric in chosen}
+
+
+def chosen_metrics(reference: Reference, metrics: Sequence[str] | None = None) -> list[Metric]:
+    """Look metrics up; None stands for the default ones that the reference has what they need for."""
+    chosen = [get_metric(name) for name in (default_metrics() if metrics is None else metrics)]
+    return chosen if metrics is not None else [metric for metric in chosen if _can_be_computed(metric, reference)]
 
 
 def _can_be_computed(metric: Metric, reference: Reference) -> bool:

@@ -2,11 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from pb_eval.metric import DRAWS
+from rich.table import Table
+from rich.text import Text
 
+from pb_cli.commands.calibrate import calibrate_metrics
+from pb_cli.commands.compare import compare
 from pb_cli.console import messages, output, print_json
 from pb_cli.gallery import Gallery
 from pb_cli.names import DataProblem, DefaultGroup
@@ -14,9 +20,21 @@ from pb_cli.names import DataProblem, DefaultGroup
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pb_cli.compare import Request
+    from pb_cli.foreign import Request
 
 __all__ = ["evaluate"]
+
+LIMITS = (
+    "Floor: the best of the quick baselines, fitted now on the training cells of the same split. "
+    "Ceiling: what a repeat of the measurement scores, from halves of the measured cells. "
+    "Scaled: 0 is the floor, 1 the ceiling, - where the ceiling is no better than the floor."
+)
+COPIED = (
+    "Floor: measured control cells in the prediction's place. "
+    "Ceiling: what a repeat of the measurement scores, from halves of the measured cells. "
+    "Scaled: 0 is the floor, 1 the ceiling, - where the ceiling is no better than the floor."
+)
+MANY = 3
 
 
 @click.group("eval", cls=DefaultGroup, short_help="Score saved predictions.")
@@ -30,6 +48,8 @@ def evaluate() -> None:
       pb eval *.h5ad --out scores.csv
       pb eval imputed.h5ad --group-key condition --scale log1p
       pb eval scgen.h5ad cpa.h5ad --truth measured.h5ad --control ctrl --scale log1p --figures figures
+      pb eval calibrate pbmc --preset quick
+      pb eval compare runs/pbmc-quick
     """
 
 
@@ -49,8 +69,15 @@ def evaluate() -> None:
 @click.option("--allow-missing-genes", is_flag=True, help="Score the genes that all files have, if they differ.")
 @click.option("--max-cells", type=click.IntRange(2), default=10_000, show_default=True, help="Most cells of a group.")
 @click.option("--model-name", help="Name of the model; that of the file where it does not say.")
-@click.option("--no-floor", is_flag=True, help="Do not score a copied control beside each prediction.")
+@click.option("--no-floor", is_flag=True, help="Leave the floor, a copied control, out.")
 @click.option("--data", type=click.Path(path_type=Path), help="Where the data file of pb bench lies now, if moved.")
+@click.option(
+    "--bootstrap",
+    default=DRAWS,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Resamples of the cells for the interval of each score; 0: none.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Write the rows to a .csv or .parquet file.")
 @click.option("--figures", type=click.Path(path_type=Path), help="Draw figures into this folder.")
 @click.option("--umap", is_flag=True, help="Draw a UMAP too; needs umap-learn, and time.")
@@ -73,7 +100,7 @@ def score(predictions: tuple[Path, ...], *, out: Path | None, as_json: bool, **f
     check_out(out)
     with data_problems():
         scored = list(score_all(predictions, flags))
-        rows = merge_tables([table for _, table in scored]).drop_duplicates(ignore_index=True)
+        rows = merge_tables([table for _, table in scored])
         if out is not None:
             write_table(rows, out)
             messages.print(f"{len(rows)} rows written to {out}", soft_wrap=True)
@@ -81,12 +108,14 @@ def score(predictions: tuple[Path, ...], *, out: Path | None, as_json: bool, **f
         print_json(rows.to_dict(orient="records"))
         return
     for own, table in scored:
-        (show if own else show_compared)(table)
+        (show if own else show_scores)(table)
+    for words in dict.fromkeys(LIMITS if own else COPIED for own, _ in scored):
+        messages.print(words, soft_wrap=True)
 
 
 def score_all(predictions: tuple[Path, ...], flags: dict[str, Any]) -> "Iterator[tuple[bool, pd.DataFrame]]":
     """Score one file after the other; tell of each whether it was scored from its own recipe."""
-    from pb_cli.compare import compare, is_own, model_names, prediction_files
+    from pb_cli.foreign import is_own, model_names, prediction_files, score_file
     from pb_cli.rescore import rescore
 
     request, name = request_from(flags), flags["model_name"]
@@ -97,9 +126,9 @@ def score_all(predictions: tuple[Path, ...], flags: dict[str, Any]) -> "Iterator
     with Gallery(flags["figures"], umap=flags["umap"]) as gallery:
         for path, model in zip(paths, [name] if name else model_names(paths), strict=True):
             if is_own(path, request):
-                yield True, rescore(path, flags["data"], gallery.draw)
+                yield True, rescore(path, flags["data"], flags["bootstrap"], gallery.draw)
                 continue
-            rows, notes = compare(path, model, request, gallery.draw)
+            rows, notes = score_file(path, model, request, gallery.draw)
             for note in dict.fromkeys(notes):
                 messages.print(f"{path.name}: {note}" if len(paths) > 1 else note, style="dim", soft_wrap=True)
             yield False, rows
@@ -109,7 +138,7 @@ def request_from(flags: dict[str, Any]) -> "Request":
     """Read the flags that say what files hold."""
     from pb_eval.columns import Columns
 
-    from pb_cli.compare import Request
+    from pb_cli.foreign import Request
 
     files = [value for value in flags["controls"] if value.endswith(".h5ad") or Path(value).is_file()]
     names = [value for value in flags["controls"] if value not in files]
@@ -135,6 +164,7 @@ def request_from(flags: dict[str, Any]) -> "Request":
         max_cells=flags["max_cells"],
         separator=flags["separator"],
         floor=not flags["no_floor"],
+        bootstrap=flags["bootstrap"],
     )
 
 
@@ -157,22 +187,19 @@ def data_problems() -> Iterator[None]:
         raise DataProblem(str(error)) from error
 
 
-def show_compared(rows: "pd.DataFrame") -> None:
-    """Print the scores of a prediction beside those of a copied control, where they were asked for."""
-    from pb_cli.compare import FLOOR
-    from pb_cli.scores import show_scores
+def show_scores(rows: "pd.DataFrame") -> None:
+    """Print the scores of another tool's file; of many conditions, what sums them up."""
+    from pb_cli.scores import show_summary
 
-    predicted = rows["model"] != FLOOR
-    mine = rows[predicted] if predicted.any() else rows
-    floor = rows.drop(mine.index)
-    show_scores(mine, floor, conditions(mine))
+    named = rows.assign(condition=conditions(rows))
+    if named["condition"].nunique() > MANY:
+        show_summary(named)
+    else:
+        show(rows)
 
 
 def show(rows: "pd.DataFrame") -> None:
     """Print the scores of one prediction file, one column per condition."""
-    from rich.table import Table
-    from rich.text import Text
-
     from pb_cli.board import label
 
     first = rows.iloc[0]
@@ -186,16 +213,38 @@ def show(rows: "pd.DataFrame") -> None:
     table = Table(title=Text(title), title_justify="left")
     table.add_column("metric")
     named = rows.assign(condition=conditions(rows))
-    wide = named.pivot(index="metric", columns="condition", values="value")  # noqa: PD010 - refuses two values of one cell
+    named["shown"] = list(map(shown, named["value"], named["low"], named["high"]))
+    if len(named["condition"].unique()) == 1:
+        show_limits(named, table)
+        return
+    wide = named.pivot(index="metric", columns="condition", values="shown")  # noqa: PD010 - refuses two values of one cell
     wide = wide.reindex(index=named["metric"].unique(), columns=named["condition"].unique())
     for condition in wide.columns:
         table.add_column(Text(str(condition)), justify="right")
     for metric, values in wide.iterrows():
-        table.add_row(str(metric), *(f"{value:.6f}" for value in values))
+        table.add_row(str(metric), *map(Text, values))
     for name, words in (("n_predicted", "predicted cells"), ("n_true", "measured cells")):
         counts = named.groupby("condition", sort=False)[name].first()
         table.add_row(words, *(f"{counts[condition]:,}" for condition in wide.columns))
     output.print(table)
+    messages.print("Floor, ceiling and scaled score of each: --json, or --out FILE.")
+
+
+def show_limits(rows: "pd.DataFrame", table: Table) -> None:
+    """Print the scores of one condition between their floor and their ceiling."""
+    for column in (str(rows["condition"].iloc[0]), "floor", "ceiling", "scaled"):
+        table.add_column(Text(column), justify="right")
+    for row in rows.to_dict(orient="records"):
+        place = "-" if isnan(row["scaled"]) else f"{row['scaled']:.3f}"
+        table.add_row(row["metric"], Text(row["shown"]), f"{row['floor']:.6f}", f"{row['ceiling']:.6f}", place)
+    for name, words in (("n_predicted", "predicted cells"), ("n_true", "measured cells")):
+        table.add_row(words, f"{rows[name].iloc[0]:,}", "", "", "")
+    output.print(table)
+
+
+def shown(value: float, low: float, high: float) -> str:
+    """Write a value, with its interval where it has one."""
+    return f"{value:.6f}" if low != low else f"{value:.6f} [{low:.4g}, {high:.4g}]"
 
 
 def conditions(rows: "pd.DataFrame") -> "pd.Series[str]":
@@ -203,3 +252,7 @@ def conditions(rows: "pd.DataFrame") -> "pd.Series[str]":
     doses = rows["dose"].map(lambda dose: "" if dose != dose else f" {dose:g}")
     contexts = ", " + rows["context"] if len(rows["context"].unique()) > 1 else ""
     return rows["perturbation"].astype(str) + doses + contexts
+
+
+evaluate.add_command(calibrate_metrics)
+evaluate.add_command(compare)  # after score: the first verb goes without saying

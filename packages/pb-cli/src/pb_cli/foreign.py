@@ -1,24 +1,26 @@
 """Score prediction files of any tool: which file is which, rows of each condition, and words about what was found."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-from pb_eval import PredictionInfo, Reference, evaluate, result_rows
+from pb_eval import PredictionInfo, Reference, evaluate, intervals, result_rows, with_floor
 from pb_eval.cellfile import CellFile, open_cells
 from pb_eval.columns import Columns, tells_groups
-from pb_eval.comparison import MAX_CELLS, Comparison, Comparisons
 from pb_eval.layouts import arrange
+from pb_eval.loading import MAX_CELLS, Comparison, Comparisons
+from pb_eval.metric import DRAWS
 from pb_eval.reference import Cells
 from pb_eval.survey import Expression, declared_scale
 from pb_eval.table import merge_tables
 
-__all__ = ["FLOOR", "Request", "compare", "is_own", "model_names", "prediction_files"]
+from pb_cli.references import ceilings
 
-FLOOR = "control"
+__all__ = ["Draw", "Request", "is_own", "model_names", "prediction_files", "score_file"]
+
 Draw = Callable[[str, str, Cells, Reference], None]
 
 
@@ -33,10 +35,11 @@ class Request(NamedTuple):
     max_cells: int = MAX_CELLS
     separator: str | None = None
     floor: bool = True
+    bootstrap: int = DRAWS
 
 
-def compare(path: Path, name: str, request: Request, draw: Draw | None = None) -> tuple[pd.DataFrame, list[str]]:
-    """Score one prediction file; return its rows, those of a copied control among them, and what was found out.
+def score_file(path: Path, name: str, request: Request, draw: Draw | None = None) -> tuple[pd.DataFrame, list[str]]:
+    """Score one prediction file; return its rows, and what was found out about it.
 
     Parameters
     ----------
@@ -68,7 +71,7 @@ def compare(path: Path, name: str, request: Request, draw: Draw | None = None) -
         info = describe(prediction, measured, name)
         tables = []
         for comparison in comparisons:
-            tables += list(_rows(comparison, info, floor=request.floor))
+            tables.append(_rows(comparison, info, request))
             if draw is not None:
                 draw(info.model, comparison.condition.words(), comparison.prediction, comparison.reference)
     rows = merge_tables(tables)
@@ -76,24 +79,26 @@ def compare(path: Path, name: str, request: Request, draw: Draw | None = None) -
     return rows, comparisons.notes
 
 
-def _rows(comparison: Comparison, info: PredictionInfo, *, floor: bool) -> Iterator[pd.DataFrame]:
-    """Give the rows of a prediction, and those of the measured control in its place."""
-    scored = [(info, comparison.prediction, comparison.n_predicted)]
-    if floor and info.model != FLOOR:
-        control = comparison.reference.control
-        copy = comparison.reference.cells(control.matrix)
-        copy.moments, copy.linear_mean = control.moments, control.linear_mean
-        scored.append((PredictionInfo(**vars(info) | {"model": FLOOR, "profile": "default"}), copy, control.n_cells))
-    for described, cells, n_predicted in scored:
-        yield result_rows(
-            described,
-            evaluate(cells, comparison.reference),
-            context=comparison.condition.context,
-            perturbation=comparison.condition.perturbation,
-            dose=comparison.condition.dose,
-            n_predicted=n_predicted,
-            n_true=comparison.n_true,
-        )
+def _rows(comparison: Comparison, info: PredictionInfo, request: Request) -> pd.DataFrame:
+    """Give the rows of a prediction, their floor being the measured control in its place."""
+    condition, prediction, reference = comparison[:3]
+    unit: dict[str, Any] = condition._asdict() | {"n_true": comparison.n_true}
+    scores = evaluate(prediction, reference)
+    bounds = intervals(prediction, reference, scores, draws=request.bootstrap)
+    rows = result_rows(
+        info, scores, intervals=bounds, ceilings=ceilings(reference), n_predicted=comparison.n_predicted, **unit
+    )
+    if not request.floor:
+        return rows
+    copied = evaluate(_copied_control(reference), reference, list(scores))
+    return with_floor(rows, result_rows(info, copied, n_predicted=reference.control.n_cells, **unit))
+
+
+def _copied_control(reference: Reference) -> Cells:
+    """Set measured control cells in a prediction's place."""
+    copy = reference.cells(reference.control.matrix)
+    copy.moments, copy.linear_mean = reference.control.moments, reference.control.linear_mean
+    return copy
 
 
 def describe(prediction: CellFile, measured: CellFile, name: str) -> PredictionInfo:
