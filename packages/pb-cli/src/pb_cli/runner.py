@@ -119,6 +119,7 @@ def write_task(
         fitted.model.save(folder / "model")
     write_table(score(fitted.predictions, unit, info, bootstrap), folder / "metrics.csv")
     record = {"task": task.id, "costs": fitted.costs, "fit": fitted.model.fit_record, "versions": versions()}
+    record["bootstrap"] = bootstrap
     write_text(folder / "task.json", json.dumps(record, indent=2) + "\n")
 
 
