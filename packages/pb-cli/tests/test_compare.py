@@ -126,11 +126,9 @@ def test_the_leaderboard_shows_ranks_and_intervals_of_gains(capsys):
     comparison = comparison_of(results)
     show_board(board_of(results), comparison)
     shown = capsys.readouterr()
-    (row,) = [line for line in shown.out.splitlines() if "scgen" in line and "1 a" in line]
-    low, high = comparison.models.query("metric == 'r2_mean_all' and model == 'scgen'")[["gain_low", "gain_high"]].iloc[
-        0
-    ]
-    assert f"+{low:.3f} to +{high:.3f}" in shown.out
+    assert sum("scgen" in line and "1 a" in line for line in shown.out.splitlines()) == 1
+    scgen = comparison.models.query("metric == 'r2_mean_all' and model == 'scgen'").iloc[0]
+    assert f"+{scgen['gain_low']:.3f} to +{scgen['gain_high']:.3f}" in shown.out
     assert "models that share a letter do not differ" in " ".join(shown.out.split())
     assert "r2_mean_all: 3 of 3 pairs differ significantly." in shown.err
     show_board(board_of(results))

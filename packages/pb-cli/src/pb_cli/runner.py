@@ -118,8 +118,13 @@ def write_task(
     if save_model:
         fitted.model.save(folder / "model")
     write_table(score(fitted.predictions, unit, info, bootstrap), folder / "metrics.csv")
-    record = {"task": task.id, "costs": fitted.costs, "fit": fitted.model.fit_record, "versions": versions()}
-    record["bootstrap"] = bootstrap
+    record: dict[str, Any] = {
+        "task": task.id,
+        "costs": fitted.costs,
+        "fit": fitted.model.fit_record,
+        "versions": versions(),
+    }
+    record |= {"bootstrap": bootstrap}
     write_text(folder / "task.json", json.dumps(record, indent=2) + "\n")
 
 
