@@ -118,13 +118,8 @@ def write_task(
     if save_model:
         fitted.model.save(folder / "model")
     write_table(score(fitted.predictions, unit, info, bootstrap), folder / "metrics.csv")
-    record: dict[str, Any] = {
-        "task": task.id,
-        "costs": fitted.costs,
-        "fit": fitted.model.fit_record,
-        "versions": versions(),
-    }
-    record |= {"bootstrap": bootstrap}
+    known = {"costs": fitted.costs, "fit": fitted.model.fit_record, "versions": versions(), "bootstrap": bootstrap}
+    record = {"task": task.id, **known}
     write_text(folder / "task.json", json.dumps(record, indent=2) + "\n")
 
 
