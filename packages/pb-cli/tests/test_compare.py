@@ -119,6 +119,22 @@ def test_what_is_wrong_is_one_sentence(pb, results, arguments, words):
     assert not list(pb.folder.glob("*.gif"))
 
 
+def test_the_leaderboard_shows_ranks_and_intervals_of_gains(capsys):
+    from pb_cli.board import board_of, comparison_of, show_board
+
+    results = table()
+    comparison = comparison_of(results)
+    show_board(board_of(results), comparison)
+    shown = capsys.readouterr()
+    assert sum("scgen" in line and "1 a" in line for line in shown.out.splitlines()) == 1
+    scgen = comparison.models.query("metric == 'r2_mean_all' and model == 'scgen'").iloc[0]
+    assert f"+{scgen['gain_low']:.3f} to +{scgen['gain_high']:.3f}" in shown.out
+    assert "models that share a letter do not differ" in " ".join(shown.out.split())
+    assert "r2_mean_all: 3 of 3 pairs differ significantly." in shown.err
+    show_board(board_of(results))
+    assert "1 a" not in capsys.readouterr().out
+
+
 def test_a_file_is_still_scored_without_a_verb(pb):
     (pb.folder / "compare.h5ad").write_text("text")
     assert "compare.h5ad" in pb("eval", "compare.h5ad").stderr

@@ -1,10 +1,11 @@
 """Bootstrap intervals: equal to plain loops over resamples, unbiased where the estimate is, and they cover."""
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
-from pb_eval import METRICS, Metric, Reference, evaluate, fit_basis, intervals
+from pb_eval import METRICS, Basis, Metric, Reference, evaluate, fit_basis, intervals
 from pb_eval.bootstrap import energy_distance_draws, mmd_linear_draws, resample_counts
 from pb_eval.distances import energy_distance, mmd_linear, mmd_rbf
 from pb_eval.distributions import cut
@@ -141,8 +142,6 @@ def test_each_cell_once_gives_the_value(name, unit, monkeypatch):
 
 def all_resamples(n):
     """Every way to draw n of n cells with replacement, as counts, and its probability."""
-    from itertools import product
-
     counts = [np.bincount(drawn, minlength=n) for drawn in product(range(n), repeat=n)]
     return np.array(counts, dtype=np.uint16)
 
@@ -172,17 +171,16 @@ def test_pairing_cells_with_their_copies_would_bias_the_distance():
     assert np.mean(naive) - energy_distance(x, y) > 20 * error
 
 
-def coverage(name, n_units, n_cells, moved, *, seed):
-    """Share of units whose interval holds the expected value of the metric, and that value's own error left aside."""
+def coverage(name, n_units, n_cells, moved, *, seed, response=0.0):
+    """Share of units whose interval holds the mean value over all units, which stands for the expected one."""
     rng = np.random.default_rng(seed)
     genes = [str(i) for i in range(len(moved))]
     control = rng.normal(size=(n_cells, len(moved)))
-    from pb_eval import Basis
-
     basis = Basis(np.eye(len(moved)), np.zeros(len(moved)), np.ones(len(moved)))
     values, bounds = [], []
     for unit_seed in range(n_units):
-        truth, prediction = rng.normal(size=(n_cells, len(moved))), moved + rng.normal(size=(n_cells, len(moved)))
+        truth = response + rng.normal(size=(n_cells, len(moved)))
+        prediction = response + moved + rng.normal(size=(n_cells, len(moved)))
         reference = Reference(truth, control, genes, basis, seed=unit_seed)
         vars(reference)["scale"] = 3.0
         scores = evaluate(prediction, reference, [name])
@@ -203,6 +201,14 @@ def test_intervals_of_shifted_predictions_cover_as_often_as_they_say(name):
     """The bootstrap with n cells covers 95 % but for a share of order 1 / n and of the quantiles of 200 draws."""
     n_units = 200
     covered = coverage(name, n_units, 60, np.linspace(0.5, 1.0, 10), seed=5)
+    least, most = monte_carlo_bounds(0.95, n_units)
+    assert least <= covered <= most
+
+
+@pytest.mark.parametrize("name", ["pearson_delta", "r2_score_delta", "r2_mean_all", "variance_ratio", "sign_delta"])
+def test_intervals_of_correlations_and_ratios_cover_as_often_as_they_say(name):
+    n_units, moved = 200, np.tile([0.3, -0.3, 0.1, -0.2], 8)
+    covered = coverage(name, n_units, 60, moved, seed=7, response=np.linspace(-1, 1, 32))
     least, most = monte_carlo_bounds(0.95, n_units)
     assert least <= covered <= most
 

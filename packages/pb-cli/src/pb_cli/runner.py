@@ -137,7 +137,8 @@ def write_task(
     if save_model:
         fitted.model.save(folder / "model")
     write_table(score(fitted.predictions, unit, info, Scoring(bootstrap)), folder / "metrics.csv")
-    record = {"task": task.id, "costs": fitted.costs, "fit": fitted.model.fit_record, "versions": versions()}
+    known = {"costs": fitted.costs, "fit": fitted.model.fit_record, "versions": versions(), "bootstrap": bootstrap}
+    record = {"task": task.id, **known}
     write_text(folder / "task.json", json.dumps(record, indent=2) + "\n")
 
 
