@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["evaluate"]
 
 LIMITS = (
-    "Floor: the best of the quick baselines, fitted now on the training cells of the same split. "
+    "Floor: the best of {}, fitted now on the training cells of the same split. "
     "Ceiling: what a repeat of the measurement scores, from halves of the measured cells. "
     "Scaled: 0 is the floor, 1 the ceiling, - where the ceiling is no better than the floor."
 )
@@ -51,6 +51,7 @@ def score(predictions: tuple[Path, ...], data: Path | None, out: Path | None, *,
     from pb_eval import write_table
     from pb_eval.table import merge_tables
 
+    from pb_cli.floors import quick_baselines
     from pb_cli.rescore import rescore
 
     if out is not None and out.suffix not in {".csv", ".parquet"}:
@@ -74,7 +75,8 @@ def score(predictions: tuple[Path, ...], data: Path | None, out: Path | None, *,
     else:
         for table in tables:
             show(table)
-        messages.print(LIMITS, soft_wrap=True)
+    for split in rows["split"].unique():
+        messages.print(LIMITS.format(", ".join(quick_baselines(split))), soft_wrap=True)
 
 
 def show(rows: "pd.DataFrame") -> None:
