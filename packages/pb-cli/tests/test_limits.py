@@ -106,8 +106,23 @@ def test_eval_says_what_floor_and_ceiling_are(bench, pb):
     bench()
     result = pb("eval", next((pb.folder / "run/tasks").glob("*/prediction.h5ad")))
     assert all(column in result.stdout for column in ("floor", "ceiling", "scaled"))
-    assert "the best of the quick baselines, fitted now" in result.stderr
+    assert "Floor: the best of control, mean-shift, similarity-shift, fitted now" in result.stderr
     assert "what a repeat of the measurement scores" in result.stderr
+
+
+def test_a_baseline_without_an_answer_gives_no_floor(bench, pb, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_arguments: object, **_options: object) -> None:
+        msg = "it has not seen that"
+        raise ValueError(msg)
+
+    bench("--hold-out", "gamma; $HOME [/red]")  # a unit whose floor this process has not computed yet
+    files = (pb.folder / "run/tasks").glob("*/metrics.csv")
+    file = next(path.parent / "prediction.h5ad" for path in files if "beta" not in set(read_table(path)["context"]))
+    monkeypatch.setattr("pb_models.baselines.MeanShift.predict", refuse)
+    result = pb("eval", file, "--json")
+    assert result.exit_code == 0, result.output
+    assert "mean-shift gives no floor: it has not seen that" in result.stderr
+    assert all(row["floor"] is not None for row in json.loads(result.stdout) if row["metric"] == "mse_mean")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pb_eval import PredictionInfo, with_floor
 from pb_eval.table import merge_tables
 from pb_models import Model, create
 
+from pb_cli.console import messages
 from pb_cli.plan import suited_models
 from pb_cli.runner import Scoring, predict, score
 
@@ -35,17 +36,21 @@ def fit_quick(name: str, unit: "Unit") -> Model:
 
 def with_quick_floor(rows: "pd.DataFrame", unit: "Unit", info: PredictionInfo) -> "pd.DataFrame":
     """Give the rows of a prediction their floor, the best of the quick baselines on the same unit."""
-    bare = Scoring(0, limits=False)
-
-    def baselines() -> "pd.DataFrame":
-        tables = []
-        for name in quick_baselines(unit.split.name):
-            made = predict(fit_quick(name, unit), unit).predictions
-            tables.append(score(made, unit, dataclasses.replace(info, model=name, profile="default"), bare))
-        return merge_tables(tables)
-
     conditions = tuple(unit.references)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they are about the baselines' answers, which nobody asked for
-        known = unit.references[conditions[0]].truth.remember(("baselines", conditions), baselines)
-    return with_floor(rows, known)
+    first = unit.references[conditions[0]].truth
+    return with_floor(rows, first.remember(("baselines", conditions), lambda: _quick_rows(unit, info)))
+
+
+def _quick_rows(unit: "Unit", info: PredictionInfo) -> "pd.DataFrame":
+    """Score the quick baselines; one that has no answer to the unit gives no floor, and it is said why."""
+    tables, bare = [], Scoring(0, limits=False)
+    for name in quick_baselines(unit.split.name):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # they are about the baseline's answers, which nobody asked for
+                made = predict(fit_quick(name, unit), unit).predictions
+        except ValueError as error:
+            messages.print(f"{name} gives no floor: {error}", style="yellow", soft_wrap=True)
+            continue
+        tables.append(score(made, unit, dataclasses.replace(info, model=name, profile="default"), bare))
+    return merge_tables(tables)

@@ -21,14 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
-_PLACE = (
-    " Ceiling: what a repeat of the measurement scores, from halves of the measured cells. "
+LIMITS = (
+    "Floor: {}. Ceiling: what a repeat of the measurement scores, from halves of the measured cells. "
     "Scaled: 0 is the floor, 1 the ceiling, - where the ceiling is no better than the floor."
 )
-LIMITS = {
-    True: "Floor: the best of the quick baselines, fitted now on the training cells of the same split." + _PLACE,
-    False: "Floor: measured control cells in the prediction's place." + _PLACE,
-}
 
 
 @click.group("eval", cls=DefaultGroup, short_help="Score saved predictions.")
@@ -102,12 +98,22 @@ def score(predictions: tuple[Path, ...], *, out: Path | None, as_json: bool, **f
             messages.print(f"{len(rows)} rows written to {out}", soft_wrap=True)
     if as_json:
         print_json(rows.to_dict(orient="records"))
-        return
-    for _, table in scored:
-        show_scores(table)
+    else:
+        for _, table in scored:
+            show_scores(table)
     if not flags["no_limits"]:
-        for words in (LIMITS[own] for own in sorted({own for own, _ in scored})):
-            messages.print(words, soft_wrap=True)
+        for words in dict.fromkeys(floor_words(own, table) for own, table in scored):
+            messages.print(LIMITS.format(words), soft_wrap=True)
+
+
+def floor_words(own: bool, rows: "pd.DataFrame") -> str:  # noqa: FBT001 - one of the two kinds of files
+    """Say where the floor of a file's scores comes from."""
+    from pb_cli.floors import quick_baselines
+
+    if not own:
+        return "measured control cells in the prediction's place"
+    baselines = ", ".join(quick_baselines(str(rows["split"].iloc[0])))
+    return f"the best of {baselines}, fitted now on the training cells of the same split"
 
 
 def score_all(predictions: tuple[Path, ...], flags: dict[str, Any]) -> "Iterator[tuple[bool, pd.DataFrame]]":
