@@ -119,7 +119,8 @@ def _scaled(cost: NDArray[np.float64], epsilon: float) -> tuple[NDArray[np.float
     ``w = 1.85``, which takes a fraction of the steps: Thibault et al. (2021). Farther off it is not, for
     there a lengthened one may diverge.
     """
-    kernel = np.exp(cost * (-1 / epsilon))
+    kernel = cost * (-1 / epsilon)
+    np.exp(kernel, out=kernel)
     n, m = kernel.shape
     u, v = np.full(n, 1 / n), np.full(m, 1 / m)
     rows, power = max(1, _ENTRIES // m), 1.0
