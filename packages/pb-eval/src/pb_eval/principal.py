@@ -52,7 +52,7 @@ def principal_axes(groups: Sequence[Matrix], mean: NDArray[np.float64], n_axes: 
     """
     single = all(group.dtype == np.float32 for group in groups)
     dtype, tolerance = (np.float32, 1e-5) if single else (np.float64, 1e-11)
-    limit = min(sum(int(group.shape[0]) for group in groups), mean.size)
+    limit = min(sum(int(group.shape[0]) for group in groups) + _BLOCK, mean.size)  # what a start outside them adds
     start = np.random.RandomState(seed).standard_normal((mean.size, min(_BLOCK, mean.size)))
     block = np.linalg.qr(start.astype(dtype))[0]  # (genes, vectors)
     space, projected = np.empty((0, mean.size), dtype=dtype), np.empty((0, 0))
