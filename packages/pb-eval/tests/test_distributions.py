@@ -25,7 +25,7 @@ def test_distance_sums_equal_double_loops(clouds):
 def test_blocks_of_rows_join_seamlessly(clouds, monkeypatch):
     x, y = clouds
     whole = distance_sum(x, y), distance_sum(x)
-    monkeypatch.setattr("pb_eval.distances._ROWS", 5)
+    monkeypatch.setattr("pb_eval.pairs._TILE", 5)
     assert (distance_sum(x, y), distance_sum(x)) == pytest.approx(whole, rel=1e-13)
 
 
@@ -76,7 +76,7 @@ def kernel(a, b, width):
 
 
 def test_kernel_sums_equal_double_loops_over_blocks(clouds, monkeypatch):
-    monkeypatch.setattr("pb_eval.distances._ROWS", 5)
+    monkeypatch.setattr("pb_eval.pairs._TILE", 5)
     x, y = clouds
     for other in (x, y):
         twin = sum(kernel(a, b, 1.7) for a in x for b in other)

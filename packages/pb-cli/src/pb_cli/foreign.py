@@ -11,7 +11,7 @@ from pb_eval import PredictionInfo, Reference, with_floor
 from pb_eval.cellfile import CellFile, open_cells
 from pb_eval.columns import Columns, tells_groups
 from pb_eval.layouts import arrange
-from pb_eval.pairs import MAX_CELLS, Pair, Pairs
+from pb_eval.matches import MAX_CELLS, Match, Matches
 from pb_eval.reference import Cells
 from pb_eval.survey import Expression, declared_scale
 from pb_eval.table import merge_tables
@@ -65,28 +65,28 @@ def score_file(path: Path, name: str, request: Request, draw: Draw | None = None
         expression = Expression(
             [file for file in files if id(file) in used], scale, allow_missing=request.allow_missing_genes
         )
-        pairs = Pairs(layout, expression, max_cells=request.max_cells, separator=request.separator)
+        matches = Matches(layout, expression, max_cells=request.max_cells, separator=request.separator)
         info = describe(prediction, measured, name)
         tables = []
-        for pair in pairs:
-            tables.append(_rows(pair, info, request.scoring))
+        for match in matches:
+            tables.append(_rows(match, info, request.scoring))
             if draw is not None:
-                draw(info.model, pair.condition.words(), pair.prediction, pair.reference)
+                draw(info.model, match.condition.words(), match.prediction, match.reference)
     rows = merge_tables(tables)
     rows["space"] = rows["space"].replace({"pca": "pca of control"})
-    return rows, pairs.notes
+    return rows, matches.notes
 
 
-def _rows(pair: Pair, info: PredictionInfo, scoring: Scoring) -> pd.DataFrame:
+def _rows(match: Match, info: PredictionInfo, scoring: Scoring) -> pd.DataFrame:
     """Give the rows of a prediction, and as their floor the scores of the measured control in its place."""
-    rows = score_cells(pair.prediction, pair.reference, info, pair.condition, scoring)
-    rows = rows.assign(n_predicted=pair.n_predicted, n_true=pair.n_true)  # where groups are represented by fewer
+    rows = score_cells(match.prediction, match.reference, info, match.condition, scoring)
+    rows = rows.assign(n_predicted=match.n_predicted, n_true=match.n_true)  # where groups are represented by fewer
     if not scoring.limits:
         return rows
-    control = pair.reference.control
-    copy = pair.reference.cells(control.matrix)
+    control = match.reference.control
+    copy = match.reference.cells(control.matrix)
     copy.moments, copy.linear_mean = control.moments, control.linear_mean
-    return with_floor(rows, score_cells(copy, pair.reference, info, pair.condition, Scoring(0, limits=False)))
+    return with_floor(rows, score_cells(copy, match.reference, info, match.condition, Scoring(0, limits=False)))
 
 
 def describe(prediction: CellFile, measured: CellFile, name: str) -> PredictionInfo:

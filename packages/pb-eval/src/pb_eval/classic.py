@@ -7,22 +7,20 @@ resampled correlations are ``r2_mean_all_resampled``, ``r2_mean_top100_resampled
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy import sparse
-from scipy.spatial.distance import cdist
 
 from pb_eval import distances, transport
 from pb_eval.genes import rank_up_regulated
-from pb_eval.spaces import fit_basis
+from pb_eval.matrix import ROUNDING
+from pb_eval.spaces import joint_basis
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from pb_eval.matrix import Matrix
     from pb_eval.reference import Cells, Reference
 
 __all__ = ["CLASSIC", "JointCoordinates", "common_genes", "distance", "joint_coordinates", "regularised_cost"]
@@ -56,11 +54,11 @@ def joint_coordinates(prediction: Cells, reference: Reference) -> JointCoordinat
     Raises
     ------
     ValueError
-        As :func:`pb_eval.fit_basis`.
+        As :func:`pb_eval.spaces.joint_basis`.
     """
-    matrices = reference.truth.matrix, prediction.matrix, reference.control.matrix
-    basis = fit_basis(_stacked(matrices))
-    return JointCoordinates(*(basis.transform(matrix) for matrix in matrices))
+    groups = reference.truth, prediction, reference.control
+    basis = joint_basis([cells.matrix for cells in groups], [cells.moments for cells in groups])
+    return JointCoordinates(*(basis.transform(cells.matrix) for cells in groups))
 
 
 def regularised_cost(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
@@ -73,8 +71,10 @@ def regularised_cost(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
     >>> regularised_cost(np.array([[0.0]]), np.array([[5.0]]))
     25.0
     """
-    epsilon = 0.05 * float(cdist(x, y, "sqeuclidean").std())
-    return transport.entropic_cost(x, y, epsilon) if epsilon > 0 else distances.mean_pairwise(x, y) ** 2
+    costs = transport.squared_costs(x, y)
+    mean, square = float(costs.mean()), float(np.vdot(costs, costs) / costs.size)  # no copy, as of a std
+    epsilon = 0.05 * max(square - mean**2, 0.0) ** 0.5
+    return transport.entropic_cost_of(costs, epsilon) if epsilon > ROUNDING * mean else mean
 
 
 def common_genes(prediction: Cells, reference: Reference) -> float:
@@ -97,14 +97,6 @@ def distance(prediction: Cells, reference: Reference, *, of: str) -> float:
     cells = prediction.remember("joint coordinates", lambda: joint_coordinates(prediction, reference))
     error, shift = (_DISTANCES[of](group, cells.prediction) for group in (cells.truth, cells.control))
     return error / shift if shift > 0 else float("inf")
-
-
-def _stacked(matrices: tuple[Matrix, ...]) -> Any:
-    """Stack groups of cells, sparse where all are."""
-    parts: Any = matrices
-    if not any(isinstance(matrix, np.ndarray) for matrix in matrices):
-        return sparse.vstack(parts, format="csr")
-    return np.concatenate([part if isinstance(part, np.ndarray) else part.toarray() for part in parts])
 
 
 def _energy(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from pb_eval.matrix import subsample
+from pb_eval.pairs import distance_sum, kernel_sum
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -69,50 +70,6 @@ def squared_blocks(
         if y is None:
             np.fill_diagonal(squared[:, start - first :], 0.0)
         yield start, squared
-
-
-def distance_sum(x: NDArray[np.float64], y: NDArray[np.float64] | None = None) -> float:
-    """Sum of Euclidean distances over all pairs of rows of two groups, or over all ordered pairs within one.
-
-    Parameters
-    ----------
-    x, y
-        ``(cells, dimensions)``, centred near the origin; without ``y`` the pairs are those within ``x``.
-
-    Examples
-    --------
-    >>> distance_sum(np.array([[0.0], [3.0]]), np.array([[1.0]]))
-    3.0
-    """
-    total = 0.0
-    for _, squared in squared_blocks(x, y):
-        total += float(np.sqrt(squared, out=squared).sum())
-    return total
-
-
-def kernel_sum(x: NDArray[np.float64], y: NDArray[np.float64] | None = None, *, bandwidth: float) -> float:
-    """Sum of ``exp(-|x - y|^2 / (2 s^2))`` over all pairs of rows of two groups, or over all ordered pairs within one.
-
-    Parameters
-    ----------
-    x, y
-        ``(cells, dimensions)``, centred near the origin; without ``y`` the pairs are those within ``x``, a cell with
-        itself among them.
-    bandwidth
-        ``s``, above 0.
-
-    Examples
-    --------
-    >>> round(kernel_sum(np.array([[0.0], [1.0]]), bandwidth=1.0), 3)
-    3.213
-    """
-    total = 0.0
-    for _, kernel in squared_blocks(x, y, upper=y is None):
-        kernel *= -0.5 / bandwidth**2
-        np.exp(kernel, out=kernel)
-        block = float(kernel.sum())
-        total += block if y is not None else 2 * block - float(kernel[:, : len(kernel)].sum())
-    return total
 
 
 def energy_distance(x: NDArray[np.float64], y: NDArray[np.float64], statistic: Statistic = "U") -> float:

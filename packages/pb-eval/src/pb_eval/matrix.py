@@ -8,9 +8,22 @@ import numpy as np
 from scipy import sparse
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-__all__ = ["ROUNDING", "Matrix", "Moments", "Numbers", "as_matrix", "linear", "linear_means", "moments", "subsample"]
+__all__ = [
+    "ROUNDING",
+    "Matrix",
+    "Moments",
+    "Numbers",
+    "as_matrix",
+    "linear",
+    "linear_means",
+    "moments",
+    "pooled_moments",
+    "subsample",
+]
 
 Matrix: TypeAlias = "NDArray[Any] | sparse.csr_matrix[Any] | sparse.csr_array[Any]"
 
@@ -92,6 +105,26 @@ def moments(matrix: Matrix) -> Moments:
     if n_cells == 1:
         return Moments(mean, np.full_like(mean, np.nan), n_cells)
     squares = _centred_squares(matrix, mean)
+    squares[squares <= n_cells * (ROUNDING * mean) ** 2] = 0.0
+    return Moments(mean, squares / (n_cells - 1), n_cells)
+
+
+def pooled_moments(groups: Sequence[Moments]) -> Moments:
+    """Mean and variance of each gene over the cells of several groups.
+
+    Examples
+    --------
+    >>> pooled_moments([moments(np.array([[1.0], [3.0]])), moments(np.array([[5.0]]))])
+    Moments(mean=array([3.]), variance=array([4.]), n_cells=3)
+    """
+    n_cells = sum(group.n_cells for group in groups)
+    mean = np.sum([group.n_cells * group.mean for group in groups], axis=0) / n_cells
+    if n_cells == 1:
+        return Moments(mean, np.full_like(mean, np.nan), n_cells)
+    squares = np.sum([group.n_cells * (group.mean - mean) ** 2 for group in groups], axis=0)
+    for group in groups:
+        if group.n_cells > 1:
+            squares += (group.n_cells - 1) * group.variance
     squares[squares <= n_cells * (ROUNDING * mean) ** 2] = 0.0
     return Moments(mean, squares / (n_cells - 1), n_cells)
 

@@ -6,16 +6,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.decomposition import PCA
 
-from pb_eval.matrix import Matrix, as_matrix, moments
+from pb_eval.matrix import Matrix, Moments, as_matrix, moments, pooled_moments
+from pb_eval.principal import PrincipalAxes, principal_axes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-__all__ = ["Basis", "fit_basis"]
+__all__ = ["Basis", "fit_basis", "joint_basis"]
 
 _ROWS = 512
+_MANY = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,10 +64,10 @@ class Basis:
 
 
 def fit_basis(training: Any, n_components: int = 50, seed: int = 0) -> Basis:
-    """Fit principal components of the training cells by the implicitly restarted Lanczos method.
+    """Fit principal components of the training cells by a Lanczos method.
 
-    A sparse matrix is centred implicitly and never densified. The signs of the axes are fixed, and the start vector is
-    drawn from the seed, so that the same cells give the same basis. There are at most
+    A sparse matrix is centred implicitly and never densified. The signs of the axes are fixed, and the start vectors
+    are drawn from the seed, so that the same cells give the same basis. There are at most
     ``min(n_components, cells - 1, genes - 1)`` axes, and none along which the cells vary by rounding only, for those
     would be arbitrary.
 
@@ -73,7 +78,7 @@ def fit_basis(training: Any, n_components: int = 50, seed: int = 0) -> Basis:
     n_components
         Number of axes.
     seed
-        Of the start vector.
+        Of the start vectors.
 
     Raises
     ------
@@ -89,18 +94,55 @@ def fit_basis(training: Any, n_components: int = 50, seed: int = 0) -> Basis:
     """
     shape = np.shape(training)
     matrix = as_matrix(training, "training", shape[-1] if shape else 0)
-    size = min(n_components, matrix.shape[0] - 1, matrix.shape[1] - 1)
+    return joint_basis([matrix], [moments(matrix)], n_components, seed)
+
+
+def joint_basis(
+    groups: Sequence[Matrix], statistics: Sequence[Moments], n_components: int = 50, seed: int = 0
+) -> Basis:
+    """Fit principal components of several groups of cells together, as :func:`fit_basis` does with one.
+
+    Parameters
+    ----------
+    groups
+        ``(cells, genes)`` each, of the same genes.
+    statistics
+        Moments of each group.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two cells or genes, or cells that are all alike.
+    """
+    pooled = pooled_moments(statistics)
+    n_genes = pooled.mean.size
+    size = min(n_components, pooled.n_cells - 1, n_genes - 1)
     if size < 1:
-        msg = f"training has shape {tuple(matrix.shape)}, expected at least two cells, two genes and one component."
+        msg = (
+            f"training has shape {(pooled.n_cells, n_genes)}, expected at least two cells, two genes and one component."
+        )
         raise ValueError(msg)
-    if not moments(matrix).variance.any():
+    if not pooled.variance.any():
         msg = "training cells are all alike, so they have no principal components: give cells that differ."
         raise ValueError(msg)
+    axes, squares = _axes(groups, pooled, size, seed)
+    ratio = squares / (pooled.variance.sum() * (pooled.n_cells - 1))
+    kept = ratio > 100 * np.finfo(axes.dtype).eps * ratio[0]
+    return Basis(np.asarray(axes[kept], dtype=np.float64), pooled.mean, ratio[kept])
+
+
+def _axes(groups: Sequence[Matrix], pooled: Moments, size: int, seed: int) -> PrincipalAxes:
+    """Principal axes, by scikit-learn where the cells or genes are few, which a Krylov space would soon exhaust."""
+    if min(pooled.n_cells, pooled.mean.size) >= _MANY:
+        return principal_axes(groups, pooled.mean, size, seed)
+    matrix = groups[0] if len(groups) == 1 else _stacked(groups)
     model = PCA(n_components=size, svd_solver="arpack", random_state=seed).fit(matrix)
-    ratio = np.asarray(model.explained_variance_ratio_, dtype=np.float64)
-    kept = ratio > 100 * np.finfo(matrix.dtype).eps * ratio[0]
-    return Basis(
-        components=np.asarray(model.components_[kept], dtype=np.float64),
-        mean=np.asarray(model.mean_, dtype=np.float64).ravel(),
-        explained_variance_ratio=ratio[kept],
-    )
+    return PrincipalAxes(model.components_, np.asarray(model.singular_values_, dtype=np.float64) ** 2)
+
+
+def _stacked(groups: Sequence[Matrix]) -> Any:
+    """Stack groups of cells, sparse where all are."""
+    parts: Any = groups
+    if not any(isinstance(part, np.ndarray) for part in groups):
+        return sparse.vstack(parts, format="csr")
+    return np.concatenate([part if isinstance(part, np.ndarray) else part.toarray() for part in parts])

@@ -106,7 +106,7 @@ def score(predictions: tuple[Path, ...], *, out: Path | None, as_json: bool, **f
             messages.print(LIMITS.format(words), soft_wrap=True)
 
 
-def floor_words(own: bool, rows: "pd.DataFrame") -> str:  # noqa: FBT001 - one of the two kinds of files
+def floor_words(own: bool, rows: "pd.DataFrame") -> str:
     """Say where the floor of a file's scores comes from."""
     from pb_cli.floors import quick_baselines
 

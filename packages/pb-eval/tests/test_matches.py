@@ -12,8 +12,8 @@ from pb_eval.cellfile import open_cells
 from pb_eval.columns import Columns
 from pb_eval.conditions import Condition
 from pb_eval.layouts import arrange
+from pb_eval.matches import Matches
 from pb_eval.matrix import moments, subsample
-from pb_eval.pairs import Pairs
 from pb_eval.survey import Expression, declared_scale
 from scipy import sparse
 
@@ -64,7 +64,7 @@ def compared(prediction, truth, scale="log1p", *, allow=False, columns=None, **s
         opened = [stack.enter_context(open_cells(path)) for path in (prediction, truth)]
         layout = arrange(opened[0], opened[1], None, columns or Columns())
         expression = Expression(opened, declared_scale(opened, scale), allow_missing=allow)
-        comparisons = Pairs(layout, expression, **settings)
+        comparisons = Matches(layout, expression, **settings)
         found = {each.condition: evaluate(each.prediction, each.reference) for each in comparisons}
         return found, comparisons.notes
 
@@ -126,7 +126,7 @@ def test_a_large_group_keeps_its_means_and_loads_a_draw(files):
     with ExitStack() as stack:
         opened = [stack.enter_context(open_cells(path)) for path in (prediction, truth)]
         layout = arrange(*opened, None, Columns())
-        comparisons = Pairs(layout, Expression(opened, "log1p"), max_cells=5, seed=3)
+        comparisons = Matches(layout, Expression(opened, "log1p"), max_cells=5, seed=3)
         first = next(iter(comparisons))
     every = rows_of(truth, *first.condition[:2]).astype(np.float64)
     assert first.n_true == len(every)
