@@ -45,6 +45,8 @@ def show_board(board: "Leaderboard") -> None:
     if not board.table["is_baseline"].all() and any(board.best_baseline.values()):
         output.print(_gains(board, metrics))
     output.print(_legend(board, metrics))
+    if caveats := _caveats(metrics):
+        output.print(caveats)
     if hidden := len(board.goals) - len(metrics):
         messages.print(f"{hidden} more metrics in results.csv, and with --json.")
     for row in board.dropped[board.dropped["metric"].isin(metrics)].itertuples():
@@ -120,6 +122,14 @@ def _legend(board: "Leaderboard", metrics: list[str]) -> Text:
     if any(board.goals[name].direction == "target" for name in metrics):
         parts.append("→ nearest to its target is best")
     return Text("; ".join(parts), style="dim")
+
+
+def _caveats(metrics: list[str]) -> Text | None:
+    """Say what the shown metrics fall for, by the audit's cases."""
+    from pb_eval import get_metric
+
+    said = [f"{name} {caveat}" for name in metrics if (caveat := get_metric(name).caveat)]
+    return Text(f"faults found by pb eval audit: {'; '.join(said)}", style="dim") if said else None
 
 
 def _number(value: float) -> str:

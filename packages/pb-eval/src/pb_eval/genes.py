@@ -33,12 +33,14 @@ __all__ = [
 
 GeneSet: TypeAlias = "NDArray[np.intp]"
 
+_DECIMALS = 10  # above the rounding of sums over cells
+
 
 def rank_up_regulated(score: NDArray[np.float64], shift: NDArray[np.float64], genes: Sequence[str]) -> NDArray[np.intp]:
     """Order genes from most up- to most down-regulated.
 
     By falling score, ties by falling mean shift, then by name, so that the order in which a file lists its genes does
-    not matter.
+    not matter. Numbers that agree to ten decimals are ties, for how cells are stored must not order genes either.
 
     Parameters
     ----------
@@ -54,7 +56,7 @@ def rank_up_regulated(score: NDArray[np.float64], shift: NDArray[np.float64], ge
     >>> rank_up_regulated(np.array([0.5, 0.9, 0.5]), np.array([0.0, 2.0, 0.0]), ["B", "C", "A"])
     array([1, 2, 0])
     """
-    return np.lexsort((np.asarray(genes, dtype=str), -shift, -score))
+    return np.lexsort((np.asarray(genes, dtype=str), -np.round(shift, _DECIMALS), -np.round(score, _DECIMALS)))
 
 
 def overlap(truth: NDArray[np.intp], prediction: NDArray[np.intp]) -> float:

@@ -46,6 +46,9 @@ class Metric:
     degenerate
         Value for each degenerate input that leaves the formula undefined; every other input gives a finite value. A
         prediction without a shift or spread scores as no skill, a truth without one cannot score anything (nan).
+    faults
+        What it does in cases of the audit (:data:`pb_eval.audit.CASES`) that a sound metric would not, by the case's
+        name: ``rewards`` the cheat, is ``blind`` to it, has its value ``moved`` or ``undefined``.
     default
         Whether it is computed where nobody names metrics.
     version
@@ -65,9 +68,27 @@ class Metric:
     gene_set: str = "all"
     needs: tuple[str, ...] = ()
     degenerate: Mapping[str, float] = field(default_factory=dict)
+    faults: Mapping[str, str] = field(default_factory=dict)
     default: bool = True
     version: int = 1
     definition: str
+
+    @property
+    def caveat(self) -> str:
+        """Its faults in words, empty where it has none.
+
+        Examples
+        --------
+        >>> from pb_eval import get_metric
+        >>> get_metric("r2_mean_all").caveat
+        'blind to rescaled'
+        """
+        said = {"rewards": "rewards", "blind": "blind to", "moved": "moved by", "undefined": "undefined for"}
+        parts = []
+        for verdict, words in said.items():
+            if cases := [case.replace("_", " ") for case, found in self.faults.items() if found == verdict]:
+                parts.append(f"{words} {', '.join(cases)}")
+        return "; ".join(parts)
 
     def compute(self, prediction: Cells, reference: Reference) -> float:
         """Value of this metric for one group of predicted cells of one held-out unit."""

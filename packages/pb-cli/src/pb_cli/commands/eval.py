@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pb_cli.commands.audit import audit
 from pb_cli.console import messages, output, print_json
 from pb_cli.names import DataProblem, DefaultGroup
 
@@ -63,6 +64,9 @@ def score(predictions: tuple[Path, ...], data: Path | None, out: Path | None, *,
     else:
         for table in tables:
             show(table)
+
+
+evaluate.add_command(audit)
 
 
 def show(rows: "pd.DataFrame") -> None:
