@@ -30,7 +30,7 @@ _STYLES = {"sound": "dim", "unclear": "dim", "no value": "dim"}
 @click.option("--perturbation", help="Its perturbation.  [default: the first]")
 @click.option("--metric", "metrics", multiple=True, help="Names, as in `pb ls metrics`.  [default: all]")
 @click.option("--n-genes", default=1000, show_default=True, type=click.IntRange(min=1), help="Most variable genes.")
-@click.option("--cells", default=100, show_default=True, type=click.IntRange(min=8), help="Cells of a group, at most.")
+@click.option("--cells", default=64, show_default=True, type=click.IntRange(min=8), help="Cells of a group, at most.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of the draws of cells.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the rows to a .csv file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as data.")

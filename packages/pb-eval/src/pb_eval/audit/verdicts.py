@@ -21,7 +21,7 @@ VERDICTS = {
     "moved": "changes the value, which it should not",
     "undefined": "has no value, and none is declared",
     "unclear": "these cells cannot tell it from the honest prediction",
-    "no value": "the metric has no value for these cells",
+    "no value": "the honest prediction has no value here, or the worst there is",
 }
 """What each verdict means."""
 
@@ -53,8 +53,8 @@ def goodness(metric: Metric, values: NDArray[np.float64]) -> NDArray[np.float64]
 def judge(case: Case, metric: Metric, values: NDArray[np.float64], rival: NDArray[np.float64]) -> str:
     """Give the verdict on a case.
 
-    A difference is clear where every draw of cells shows it, and its mean is larger than the standard deviation of the
-    rival's values over the draws and than twice that of the difference itself.
+    A difference is clear where every draw of cells shows it, and its mean is larger than twice the standard deviation
+    of the rival's values over the draws and than three times that of the difference itself.
 
     Parameters
     ----------
@@ -67,11 +67,16 @@ def judge(case: Case, metric: Metric, values: NDArray[np.float64], rival: NDArra
     """
     if case.expected == "same":
         return "sound" if _equal(values, rival, floor=1e-3) else "moved"
-    if not np.isfinite(rival).all():
+    if not np.isfinite(rival).all() or (rival == _worst(metric)).all():
         return "no value"
     if np.isnan(values).any():
         return "sound" if np.isnan(metric.degenerate.get(_DEGENERATE.get(case.name, ""), 0.0)) else "undefined"
     return _compare(case, goodness(metric, rival), goodness(metric, values), spread=float(rival.std(ddof=1)))
+
+
+def _worst(metric: Metric) -> float:
+    """Worst value of a metric, nan where it has none."""
+    return {"higher": metric.range[0], "lower": metric.range[1]}.get(metric.direction, np.nan)
 
 
 def _compare(case: Case, rival: NDArray[np.float64], values: NDArray[np.float64], spread: float) -> str:
@@ -87,7 +92,7 @@ def _clear(gain: NDArray[np.float64], spread: float) -> bool:
     """Whether a gain is above 0 by more than chance makes."""
     if np.isposinf(gain).all():
         return True
-    return bool((gain > 0).all() and np.isfinite(gain).all() and gain.mean() > max(spread, 2 * gain.std(ddof=1)))
+    return bool((gain > 0).all() and np.isfinite(gain).all() and gain.mean() > max(2 * spread, 3 * gain.std(ddof=1)))
 
 
 def _equal(values: NDArray[np.float64], rival: NDArray[np.float64], floor: float = 1e-9) -> bool:
