@@ -13,7 +13,7 @@ from pb_eval.audit.verdicts import FAULTS, judge
 from scipy import sparse
 
 CHEAP = ("mse_mean", "r2_mean_all", "r2_mean_all_resampled", "pearson_delta", "mean_pairwise", "recall_significant")
-CHEAP += ("edistance", "classic_euclidean", "pearson_residual", "discrimination_l2")
+CHEAP += ("edistance", "edistance_squared", "euclidean_over_shift", "pearson_residual")
 
 
 @pytest.fixture(scope="module")
@@ -178,21 +178,23 @@ KNOWN = {
     ("r2_mean_all_resampled", "cells_permuted"): "moved",
     ("pearson_delta", "exaggerated_response"): "blind",
     ("mean_pairwise", "no_spread"): "rewards",
-    ("recall_significant", "duplicated_cells"): "rewards",
     ("recall_significant", "exaggerated_response"): "rewards",
-    ("classic_euclidean", "exaggerated_response"): "rewards",
+    ("euclidean_over_shift", "exaggerated_response"): "rewards",
 }
 
 
 def test_simulated_cells_show_the_faults_that_follow_from_the_formulas(rows):
     found = {(row.metric, row.case): row.verdict for row in rows.itertuples()}
     assert {key: found[key] for key in KNOWN} == KNOWN
+    duplicated = rows[(rows["metric"] == "recall_significant") & (rows["case"] == "duplicated_cells")].iloc[0]
+    assert duplicated["value"] > duplicated["rival_value"]
     assert set(rows[rows["metric"] == "mse_mean"]["verdict"]) == {"sound"}
     assert set(rows[rows["case"].isin(["genes_reordered", "sparse", "float32"])]["verdict"]) == {"sound"}
 
 
 def test_simulated_cells_show_nothing_undeclared(rows):
-    assert undeclared(rows)[["metric", "case", "verdict"]].to_numpy().tolist() == []
+    found = undeclared(rows)
+    assert list(zip(found["metric"], found["case"], found["verdict"], strict=True)) == []
 
 
 def test_the_same_seed_gives_the_same_rows(measured):

@@ -163,7 +163,8 @@ def _faults(rows: "pd.DataFrame", where: str) -> Any:
     n_sound = int((rows.groupby("metric")["verdict"].apply(lambda verdicts: (verdicts == "sound").all())).sum())
     title = f"Audit on {where}: {n_sound} of {rows['metric'].nunique()} metrics are sound in every case"
     table = Table(title=Text(title), title_justify="left", title_style="bold", header_style="bold")
-    for column in ("metric", *shown.values()):
+    table.add_column("metric", no_wrap=True)
+    for column in shown.values():
         table.add_column(column, overflow="fold")
     for metric, own in rows.groupby("metric", sort=True):
         table.add_row(str(metric), *(_listed(own[own["verdict"] == verdict]) for verdict in shown))
@@ -176,7 +177,9 @@ def _listed(rows: "pd.DataFrame") -> Any:
     from rich.text import Text
 
     new = set(undeclared(rows)["case"])
-    return Text(", ").join(Text(case, style="bold red" if case in new else "") for case in rows["case"])
+    return Text(", ").join(
+        Text(case.replace("_", " "), style="bold red" if case in new else "") for case in rows["case"]
+    )
 
 
 def finish(rows: "pd.DataFrame") -> None:
@@ -185,6 +188,8 @@ def finish(rows: "pd.DataFrame") -> None:
 
     found = undeclared(rows)
     for row in found.itertuples():
-        messages.print(f"{row.metric}: {row.verdict} {row.case}, which its entry does not declare", style="red")
+        messages.print(
+            f"{row.metric}: {row.verdict} {row.case}, which its entry does not declare", style="red", soft_wrap=True
+        )
     if len(found):
         raise SystemExit(1)

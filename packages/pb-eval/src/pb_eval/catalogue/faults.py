@@ -16,7 +16,10 @@ _FOUND: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
     "duplicated_cells": {
-        "rewards": ("overlap_significant",),
+        "rewards": (
+            "direction_fidelity",
+            "overlap_significant",
+        ),
     },
     "constant_prediction": {
         "rewards": (
@@ -69,7 +72,9 @@ _FOUND: dict[str, dict[str, tuple[str, ...]]] = {
             "mean_pairwise",
             "correlation_distance",
             "wasserstein1_relative",
+            "wasserstein1_over_shift",
             "wasserstein2_relative",
+            "wasserstein2_over_shift",
             "mean_pairwise_relative",
             "mean_pairwise_over_shift",
             "correlation_distance_relative",
@@ -81,6 +86,9 @@ _FOUND: dict[str, dict[str, tuple[str, ...]]] = {
         "rewards": (
             "pearson_residual",
             "cosine_residual",
+            "edistance_over_shift",
+            "edistance_squared_over_shift",
+            "mmd_linear_over_shift",
             "sinkhorn_over_shift",
             "wasserstein1_over_shift",
             "wasserstein2_over_shift",
@@ -90,6 +98,7 @@ _FOUND: dict[str, dict[str, tuple[str, ...]]] = {
             "gene_wasserstein_over_shift",
             "recall_significant",
             "overlap_significant",
+            "classic_edistance",
             "classic_edistance_squared",
             "classic_wasserstein",
             "classic_euclidean",
@@ -122,6 +131,7 @@ _FOUND: dict[str, dict[str, tuple[str, ...]]] = {
             "mean_pairwise",
             "mean_pairwise_relative",
             "mean_pairwise_over_shift",
+            "recall_significant",
         ),
         "blind": (
             "discrimination_l2",
