@@ -66,6 +66,8 @@ def show_board(board: "Leaderboard", comparison: "Comparison | None" = None) -> 
     output.print(_legend(board, metrics, ranked=bool(ranks)))
     if comparison is not None and first in comparison.verdicts:
         messages.print(f"{first}: {comparison.verdicts[first].words}", soft_wrap=True)
+    if caveats := _caveats(metrics):
+        output.print(caveats)
     if hidden := len(board.goals) - len(metrics):
         messages.print(f"{hidden} more metrics in results.csv, and with --json.")
     for row in board.dropped[board.dropped["metric"].isin(metrics)].itertuples():
@@ -176,6 +178,14 @@ def _legend(board: "Leaderboard", metrics: list[str], *, ranked: bool) -> Text:
     if any(board.goals[name].direction == "target" for name in metrics):
         parts.append("→ nearest to its target is best")
     return Text("; ".join(parts), style="dim")
+
+
+def _caveats(metrics: list[str]) -> Text | None:
+    """Say what the shown metrics fall for, by the audit's cases."""
+    from pb_eval import get_metric
+
+    said = [f"{name} {caveat}" for name in metrics if (caveat := get_metric(name).caveat)]
+    return Text(f"faults found by pb eval audit: {'; '.join(said)}", style="dim") if said else None
 
 
 def number(value: float) -> str:

@@ -34,12 +34,14 @@ __all__ = [
 
 GeneSet: TypeAlias = "NDArray[np.intp]"
 
+_DECIMALS = 10  # above the rounding of sums over cells
+
 
 def rank_up_regulated(score: NDArray[np.float64], shift: NDArray[np.float64], genes: Sequence[str]) -> NDArray[np.intp]:
     """Order genes from most up- to most down-regulated.
 
     By falling score, ties by falling mean shift, then by name, so that the order in which a file lists its genes does
-    not matter.
+    not matter. Numbers that agree to ten decimals are ties, for how cells are stored must not order genes either.
 
     Parameters
     ----------
@@ -56,7 +58,8 @@ def rank_up_regulated(score: NDArray[np.float64], shift: NDArray[np.float64], ge
     array([1, 2, 0])
     """
     places = np.unique(np.asarray(genes, dtype=str), return_inverse=True)[1]
-    return np.lexsort((np.broadcast_to(places, score.shape), -shift, -score))
+    ties = -np.round(shift, _DECIMALS), -np.round(score, _DECIMALS)
+    return np.lexsort((np.broadcast_to(places, score.shape), *ties))
 
 
 def overlap(truth: NDArray[np.intp], prediction: NDArray[np.intp]) -> float:

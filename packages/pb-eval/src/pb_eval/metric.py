@@ -59,6 +59,9 @@ class Metric:
         Where its values on resampled cells are computed all at once, for its bootstrap interval, ``"module:function"``
         of ``(prediction: Resampled, reference: ResampledReference) -> (draws,)``; often ``function`` itself, which then
         works along the last axis of stacks of means. Empty: no interval.
+    faults
+        What it does in cases of the audit (:data:`pb_eval.audit.CASES`) that a sound metric would not, by the case's
+        name: ``rewards`` the cheat, is ``blind`` to it, has its value ``moved`` or ``undefined``.
     default
         Whether it is computed where nobody names metrics.
     sampling
@@ -83,10 +86,28 @@ class Metric:
     needs: tuple[str, ...] = ()
     degenerate: Mapping[str, float] = field(default_factory=dict)
     draws: str = ""
+    faults: Mapping[str, str] = field(default_factory=dict)
     default: bool = True
     sampling: Sampling = "unknown"
     version: int = 1
     definition: str
+
+    @property
+    def caveat(self) -> str:
+        """Its faults in words, empty where it has none.
+
+        Examples
+        --------
+        >>> from pb_eval import get_metric
+        >>> get_metric("r2_mean_all").caveat
+        'blind to rescaled'
+        """
+        said = {"rewards": "rewards", "blind": "blind to", "moved": "moved by", "undefined": "undefined for"}
+        parts = []
+        for verdict, words in said.items():
+            if cases := [case.replace("_", " ") for case, found in self.faults.items() if found == verdict]:
+                parts.append(f"{words} {', '.join(cases)}")
+        return "; ".join(parts)
 
     def compute(self, prediction: Cells, reference: Reference) -> float:
         """Value of this metric for one group of predicted cells of one held-out unit."""

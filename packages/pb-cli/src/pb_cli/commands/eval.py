@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from pb_eval.metric import DRAWS
 
+from pb_cli.commands.audit import audit
 from pb_cli.commands.calibrate import calibrate_metrics
 from pb_cli.commands.compare import compare
 from pb_cli.console import messages, print_json
@@ -190,5 +191,5 @@ def data_problems() -> Iterator[None]:
         raise DataProblem(str(error)) from error
 
 
-for verb in (calibrate_metrics, compare):  # after score: the first verb goes without saying
+for verb in (audit, calibrate_metrics, compare):  # after score: the first verb goes without saying
     evaluate.add_command(verb)

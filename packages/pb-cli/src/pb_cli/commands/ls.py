@@ -73,8 +73,8 @@ def _metrics() -> Listing:
 
     metrics = [get_metric(name) for name in metric_names()]
     return Listing(
-        ("name", "better", "perfect", "definition"),
-        [(m.name, m.direction, f"{m.perfect:g}", m.definition) for m in metrics],
+        ("name", "better", "perfect", "definition", "faults"),
+        [(m.name, m.direction, f"{m.perfect:g}", m.definition, m.caveat) for m in metrics],
     )
 
 
