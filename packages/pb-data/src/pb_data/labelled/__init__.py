@@ -1,0 +1,1 @@
+"""Cells or rows with labels to predict: data sets, folds, label noise and standardisation."""
