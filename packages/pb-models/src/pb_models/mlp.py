@@ -17,6 +17,8 @@ from pb_models.training import seeded
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
 __all__ = ["HIDDEN", "MLP", "MLPSettings", "StackedMLP", "build_mlp"]
@@ -91,11 +93,19 @@ class StackedMLP:
 
     Member m has the initial weights of `build_mlp(..., seed=seeds[m])`. Weights lie as (in, out) so that a sparse batch
     times the first of them runs along rows; `pb_models.stacked.stack`, which keeps torch's (out, in), is for dense
-    networks of any kind.
+    networks of any kind. `shift` (inputs,) is added to every row of a sparse batch.
     """
 
-    def __init__(self, n_inputs: int, n_outputs: int, settings: MLPSettings, seeds: Sequence[int]) -> None:
-        self.settings = settings
+    def __init__(
+        self,
+        n_inputs: int,
+        n_outputs: int,
+        settings: MLPSettings,
+        seeds: Sequence[int],
+        *,
+        shift: NDArray[np.float32] | None = None,
+    ) -> None:
+        self.settings, self.shift = settings, shift
         sizes = (n_inputs, *settings.hidden, n_outputs)
         self.weights = [torch.empty(len(seeds), n_in, n_out) for n_in, n_out in pairwise(sizes)]
         self.biases = [torch.empty(len(seeds), 1, n_out) for n_out in sizes[1:]]
@@ -127,7 +137,7 @@ class StackedMLP:
     def _first(self, x: Tensor | sparse.csr_matrix) -> Tensor:
         weight, bias = self.weights[0], self.biases[0]
         if sparse.issparse(x):
-            done: Tensor = _SparseAffine.apply(x.tocsc(), weight, bias)  # type: ignore[no-untyped-call] # torch's own
+            done: Tensor = _SparseAffine.apply(x.tocsc(), self.shift, weight, bias)  # type: ignore[no-untyped-call] # torch's own
             return done
         return torch.baddbmm(bias, x if x.dim() == 3 else x.expand(len(weight), *x.shape), weight)
 
@@ -140,13 +150,19 @@ class _SparseAffine(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: sparse.csc_matrix, weight: Tensor, bias: Tensor) -> Tensor:
-        ctx.x = x
-        return torch.stack([torch.from_numpy(x @ own.numpy()) for own in weight.detach()]) + bias
+    def forward(
+        ctx: Any, x: sparse.csc_matrix, shift: NDArray[np.float32] | None, weight: Tensor, bias: Tensor
+    ) -> Tensor:
+        ctx.x, ctx.shift = x, None if shift is None else torch.from_numpy(shift)
+        done = torch.stack([torch.from_numpy(x @ own.numpy()) for own in weight.detach()]) + bias
+        return done if ctx.shift is None else done + torch.matmul(ctx.shift, weight).unsqueeze(1)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, Tensor, Tensor]:
         transposed = ctx.x.T  # by rows, without a copy
         of_weight = [torch.from_numpy(transposed @ own.numpy()) for own in gradient]
         joined = of_weight[0].unsqueeze(0) if len(of_weight) == 1 else torch.stack(of_weight)
-        return None, joined, gradient.sum(dim=1, keepdim=True)
+        of_bias = gradient.sum(dim=1, keepdim=True)
+        if ctx.shift is not None:
+            joined.addcmul_(ctx.shift.view(1, -1, 1), of_bias)
+        return None, None, joined, of_bias

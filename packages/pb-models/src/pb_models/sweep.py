@@ -62,14 +62,17 @@ class Run(NamedTuple):
 class FoldSamples(NamedTuple):
     """Inputs of all samples, dense (samples, inputs) or CSR, their targets (samples, targets), and rows by use.
 
-    Targets of test rows are not read.
+    Targets are float32 with NaN, or class numbers with a negative one, where a label is missing.
+
+    Targets of test rows are not read. `shift` (inputs,) is added to every row of sparse inputs without making them dense.
     """
 
-    x: Tensor | sparse.csr_matrix
-    y: Tensor
+    x: NDArray[np.float32] | sparse.csr_matrix
+    y: NDArray[np.float32] | NDArray[np.int64]
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
     test: NDArray[np.int64]
+    shift: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +171,10 @@ class _Training:
         n_outputs: int,
     ) -> None:
         self.samples, self.settings, self.measures = samples, settings, measures
-        self.network = StackedMLP(samples.x.shape[1], n_outputs, network, [run.seed for run in runs])
+        self.x = samples.x if sparse.issparse(samples.x) else torch.from_numpy(np.ascontiguousarray(samples.x))
+        self.y = torch.from_numpy(np.ascontiguousarray(samples.y))
+        seeds = [run.seed for run in runs]
+        self.network = StackedMLP(samples.x.shape[1], n_outputs, network, seeds, shift=samples.shift)
         self.groups = [(objective, len(list(group))) for objective, group in groupby(run.objective for run in runs)]
         rates = Rates([run.learning_rate for run in runs], [run.weight_decay for run in runs])
         parameters = self.network.parameters
@@ -180,7 +186,7 @@ class _Training:
         self.best = torch.full((n_runs, n_measures), torch.inf)
         self.sign = torch.tensor([-1.0 if measure.higher else 1.0 for measure in measures])
         self.test_outputs = torch.zeros(n_runs, n_measures, len(samples.test), n_outputs)
-        self.held = [(_rows(samples.x, rows), samples.y[rows]) for rows in (samples.validation, samples.test)]
+        self.held = [(_rows(self.x, rows), self.y[rows]) for rows in (samples.validation, samples.test)]
 
     def run(self, order_seed: int, report: Callable[[int, float, int], None]) -> FoldTraces:
         """Train epoch by epoch until the last, or until every run has diverged."""
@@ -208,12 +214,12 @@ class _Training:
             losses.append(loss)
             outputs.append(output)
             rows_seen.append(rows)
-        seen = self.samples.y[np.concatenate(rows_seen)]
+        seen = self.y[np.concatenate(rows_seen)]
         return torch.stack(losses).mean(0), self._measured(torch.cat(outputs, dim=1), seen)
 
     def _step(self, rows: NDArray[np.int64], epoch: int, factor: float) -> tuple[Tensor, Tensor]:
-        features, outputs = self.network(_rows(self.samples.x, rows))
-        losses = self._losses(features, outputs, self.samples.y[rows], epoch)
+        features, outputs = self.network(_rows(self.x, rows))
+        losses = self._losses(features, outputs, self.y[rows], epoch)
         fresh = self._newly_diverged(losses.detach(), epoch)
         frozen = self.diverged > 0
         any_frozen = bool(frozen.any())
