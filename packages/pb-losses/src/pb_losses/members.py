@@ -69,7 +69,7 @@ def _of_samples(loss: nn.Module) -> MemberLoss:
 
 def _of_classes(loss: nn.Module, n_classes: tuple[int, ...]) -> MemberLoss:
     def of_members(_: Tensor, outputs: Tensor, target: Tensor) -> Tensor:
-        heads = zip(outputs.split(n_classes, dim=2), target.unbind(1), strict=True)
+        heads = zip(torch.split(outputs, list(n_classes), dim=2), target.unbind(1), strict=True)
         return torch.stack([_mean_over_labelled(loss, logits, label) for logits, label in heads]).sum(0)
 
     return of_members

@@ -63,7 +63,7 @@ def _over_heads(
     function: Callable[[Tensor, Tensor], Tensor], n_classes: tuple[int, ...], outputs: Tensor, targets: Tensor
 ) -> Tensor:
     values = []
-    for logits, y in zip(outputs.split(n_classes, dim=2), targets.unbind(1), strict=True):
+    for logits, y in zip(torch.split(outputs, list(n_classes), dim=2), targets.unbind(1), strict=True):
         known = y >= 0
         kept = logits if bool(known.all()) else logits[:, known]
         values.append(function(kept, y[known]) if bool(known.any()) else outputs.new_full((len(outputs),), torch.nan))
@@ -104,7 +104,7 @@ def _accuracy(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def _balanced(logits: Tensor, y: Tensor) -> Tensor:
-    present, label = y.unique(return_inverse=True)
+    present, label = torch.unique(y, return_inverse=True)
     share = torch.nn.functional.one_hot(label, len(present)).to(logits.dtype)
     found = (logits.argmax(2) == y).to(logits.dtype)
     return (found @ (share / share.sum(0))).mean(1)

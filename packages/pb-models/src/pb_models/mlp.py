@@ -15,7 +15,7 @@ from pb_models.settings import Settings
 from pb_models.training import seeded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -31,7 +31,11 @@ HIDDEN: dict[str, tuple[int, ...]] = {
 """Hidden layers by name: of the Perturb-seq reference, and of its tabular experiments (few and many features)."""
 
 _ACTIVATIONS = {"elu": nn.ELU, "tanh": nn.Tanh, "relu": nn.ReLU}
-_FUNCTIONS = {"elu": functional.elu, "tanh": lambda x, **_: torch.tanh(x), "relu": functional.relu}
+_IN_PLACE: dict[str, Callable[[Tensor], Tensor]] = {
+    "elu": lambda x: functional.elu(x, inplace=True),
+    "tanh": torch.tanh,
+    "relu": torch.relu_,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,10 +131,10 @@ class StackedMLP:
         `x` is (members, batch, inputs), or one batch for all: a dense (batch, inputs) or a sparse matrix, which is
         multiplied as it is.
         """
-        act = _FUNCTIONS[self.settings.activation]
+        act = _IN_PLACE[self.settings.activation]
         h = self._first(x)
         for weight, bias in zip(self.weights[1:], self.biases[1:], strict=True):
-            features = act(h, inplace=True)
+            features = act(h)
             h = torch.baddbmm(bias, features, weight)
         return features, h
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy import sparse
 from sklearn.decomposition import TruncatedSVD
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -113,7 +112,7 @@ def _features(rows: FoldRows, on_components: bool) -> list[Any]:
         n_components = min(COMPONENTS, len(rows.train) - 1)
         reduction = TruncatedSVD(n_components, random_state=0).fit(parts[0])
         return [reduction.transform(part) if part.shape[0] else np.empty((0, n_components)) for part in parts]
-    return [part.toarray() if sparse.issparse(part) else part for part in parts]
+    return [part if isinstance(part, np.ndarray) else part.toarray() for part in parts]
 
 
 def _fit_target(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -36,7 +36,9 @@ __all__ = ["FoldSamples", "FoldTraces", "Measure", "Objective", "Run", "SweepSet
 
 Objective = Callable[["Tensor", "Tensor", "Tensor", int], "Tensor"]
 """Takes features (runs, batch, width), outputs (runs, batch, outputs), targets (batch, targets), which all runs share,
-and the epoch from 0; returns the loss of each run, (runs,)."""
+and the epoch from 0; returns the loss of each run, (runs,). Weights that no run's objective uses in an epoch stay as they
+are then, weight decay included, as a parameter without a gradient does in torch: train runs together that use the same
+weights in the same epochs."""
 
 _MEMORY = 512 * 2**20
 _ROWS = 4096
@@ -64,7 +66,7 @@ class FoldSamples(NamedTuple):
 
     Targets are float32 with NaN, or class numbers with a negative one, where a label is missing.
 
-    Targets of test rows are not read. `shift` (inputs,) is added to every row of sparse inputs without making them dense.
+    Targets of test rows are not read. `shift` (inputs,) is added to every row of sparse inputs, which stay sparse.
     """
 
     x: NDArray[np.float32] | sparse.csr_matrix
@@ -95,17 +97,17 @@ class SweepSettings(Settings):
             self.at_least(name, 1)
 
     def factor(self, epoch: int) -> float:
-        """What learning rates are multiplied with in an epoch, counted from 0."""
+        """Return what learning rates are multiplied with in an epoch, counted from 0."""
         return float(self.gamma ** sum(epoch >= milestone for milestone in self.milestones))
 
 
 class FoldTraces(NamedTuple):
     """What became of the runs of one fold.
 
-    `loss` (runs, epochs); `training` and `validation` (runs, epochs, measures), NaN after a run diverged; `test_outputs`
-    (runs, measures, test rows, outputs) after the epoch with the best validation value of that measure; `diverged`
-    (runs,), the epoch from 1 in which a run diverged, else 0. Training values are of the predictions made on the way,
-    before each step.
+    `loss` (runs, epochs); `training` and `validation` (runs, epochs, measures), NaN after a run diverged;
+    `test_outputs` (runs, measures, test rows, outputs) after the epoch with the best validation value of that measure;
+    `diverged` (runs,), the epoch from 1 in which a run diverged, else 0. Training values are of the predictions
+    made on the way, before each step.
     """
 
     loss: NDArray[np.float32]
@@ -238,7 +240,7 @@ class _Training:
         if len(self.groups) == 1:
             return self.groups[0][0](features, outputs, targets, epoch)
         sizes = [size for _, size in self.groups]
-        parts = zip(self.groups, features.split(sizes), outputs.split(sizes), strict=True)
+        parts = zip(self.groups, torch.split(features, sizes), torch.split(outputs, sizes), strict=True)
         return torch.cat([objective(z, out, targets, epoch) for (objective, _), z, out in parts])
 
     def _newly_diverged(self, values: Tensor, epoch: int) -> Tensor:
@@ -289,7 +291,7 @@ def _rows(x: Tensor | sparse.csr_matrix, rows: NDArray[np.int64]) -> Tensor | sp
 def _fitting(samples: FoldSamples, network: MLPSettings, settings: SweepSettings, n_outputs: int) -> int:
     """Say how many runs fit into the memory: weights, gradients and two moments, activations and their gradients."""
     sizes = (samples.x.shape[1], *network.hidden, n_outputs)
-    n_weights = sum(a * b for a, b in zip(sizes, sizes[1:], strict=False))
+    n_weights = sum(a * b for a, b in pairwise(sizes))
     rows = max(2 * settings.batch_size, min(_ROWS, max(len(samples.validation), len(samples.test))))
     kept = 3 * len(samples.test) * n_outputs
-    return max(1, _MEMORY // (4 * (4 * n_weights + rows * sum(sizes[1:]) + kept)))
+    return max(1, int(_MEMORY / (4 * (4 * n_weights + rows * sum(sizes[1:]) + kept))))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["Adam", "Rates", "SGD", "StackedOptimiser"]
+__all__ = ["SGD", "Adam", "Rates", "StackedOptimiser"]
 
 
 class Rates:

@@ -5,7 +5,7 @@ import os
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,7 +19,9 @@ from pb_cli.options import data_options, keys_from_flags, open_data, parse_optio
 from pb_cli.plan import Plan, make_plan
 from pb_cli.store import RunFolder
 from pb_cli.supervised.experiment import is_supervised
-from pb_cli.supervised.planning import SupervisedPlan
+
+if TYPE_CHECKING:
+    from pb_cli.supervised.planning import SupervisedPlan
 
 __all__ = ["bench"]
 

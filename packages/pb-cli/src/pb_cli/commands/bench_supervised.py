@@ -50,7 +50,9 @@ def supervised_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--folds", type=int, help="Number of folds.  [default: 5]"),
         click.option("--fold-kind", "fold_kinds", multiple=True, help="cells, genes, stratified, cells-unshuffled."),
         click.option("--fold-seed", type=int, help="Seed of the folds.  [default: 0]"),
-        click.option("--label-noise", multiple=True, metavar="KIND:RATE", help="none, uniform:0.3, class-dependent:0.3."),
+        click.option(
+            "--label-noise", multiple=True, metavar="KIND:RATE", help="none, uniform:0.3, class-dependent:0.3."
+        ),
         click.option("--hidden", multiple=True, help="Hidden layers: 128,64 or small, wide, reference."),
         click.option("--epochs", type=int, help="[default: 100]"),
         click.option("--batch-size", type=int, help="[default: 256]"),
@@ -88,7 +90,9 @@ def bench_supervised(path: Path | None, flags: dict[str, Any]) -> None:
             problem = run_missing(plan, folder, Options(flags["jobs"], "cpu"), quiet=flags["quiet"])
             results = folder.collect(plan.tasks)
             finish(results, asked, plan, folder, as_json=flags["as_json"])
-            messages.print(f"Results: {folder.path / 'results.csv'}; {clock(time.monotonic() - started)}.", soft_wrap=True)
+            messages.print(
+                f"Results: {folder.path / 'results.csv'}; {clock(time.monotonic() - started)}.", soft_wrap=True
+            )
         except OSError as error:
             msg = f"{folder.path}: {error.strerror or error}. What is finished is kept; mend that, repeat the command."
             raise DataProblem(msg) from error

@@ -29,7 +29,12 @@ def show_boards(boards: Sequence[Board], claims: Mapping[str, str]) -> None:
             messages.print(f"Folds {kind} support: {claims[kind]}.", soft_wrap=True)
     if rows := gaps(boards):
         output.print(_gap_table(rows, boards[0]))
-    output.print(Text("mean ± standard deviation over folds; bold: best; dim: baselines; ‡: no better than a baseline", style="dim"))
+    output.print(
+        Text(
+            "mean ± standard deviation over folds; bold: best; dim: baselines; ‡: no better than a baseline",
+            style="dim",
+        )
+    )
 
 
 def words(board: Board) -> list[str]:
@@ -43,7 +48,9 @@ def words(board: Board) -> list[str]:
     weak = rows[rows["beats_baselines"] == False]["model"].tolist()  # noqa: E712 - the column holds None, too
     lines = [f"Best {first}: {best}."]
     if alike:
-        lines[0] = f"Best {first}: {best}; not distinguishable from it (paired t-test, Holm, {LEVEL}): {', '.join(alike)}."
+        lines[0] = (
+            f"Best {first}: {best}; not distinguishable from it (paired t-test, Holm, {LEVEL}): {', '.join(alike)}."
+        )
     if weak and board.table["is_baseline"].any():
         lines.append(f"No better than the best baseline by {first}: {', '.join(weak)}.")
     return lines
@@ -88,7 +95,7 @@ def _table(board: Board) -> Table:
     return table
 
 
-def _gap_table(rows: list[dict[str, Any]], board: Board) -> Table:
+def _gap_table(rows: list[dict[Any, Any]], board: Board) -> Table:
     """Lay the first metric out: seen against unseen genes."""
     first = board.table["metric"].iloc[0]
     table = Table(title=f"{first}: cells of seen genes against unseen genes", title_justify="left", title_style="bold")

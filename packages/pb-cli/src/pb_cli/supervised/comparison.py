@@ -14,9 +14,9 @@ __all__ = ["Board", "compare", "gaps"]
 class Board(NamedTuple):
     """One comparison: the losses and baselines of one data set, kind of folds and label noise.
 
-    `table` has a row for each (model, metric): `mean` and `sd` (divisor n) over folds of the mean over targets and seeds,
-    `n_folds`, `is_baseline`, `best`, `beats_baselines` (None for a baseline), and for models other than the best one the
-    p-value `p` of a paired t-test against it over folds, corrected by Holm over the models (`p_corrected`).
+    `table` has a row for each (model, metric): `mean` and `sd` (divisor n) over folds of the mean over targets and
+    seeds, `n_folds`, `is_baseline`, `best`, `beats_baselines` (None for a baseline), and for models other than the best
+    one the p-value `p` of a paired t-test against it over folds, corrected by Holm over the models (`p_corrected`).
     """
 
     dataset: str
@@ -73,12 +73,12 @@ def _of_metric(wide: "pd.DataFrame", higher: bool, baselines: Sequence[str]) -> 
     return table.iloc[np.argsort(-merit, kind="stable")]
 
 
-def gaps(boards: Sequence[Board]) -> list[dict[str, Any]]:
+def gaps(boards: Sequence[Board]) -> list[dict[Any, Any]]:
     """Say how much better each model scores where cells of a gene both train and test than where genes are unseen.
 
     One row for each model and metric of data with both kinds of folds, `cells` standing for any kind over cells.
     """
-    rows = []
+    rows: list[dict[Any, Any]] = []
     by_key = {(board.dataset, board.split): board.table.set_index(["model", "metric"])["mean"] for board in boards}
     for (dataset, split), unseen in by_key.items():
         kind, comma, noise = split.partition(",")
@@ -88,8 +88,6 @@ def gaps(boards: Sequence[Board]) -> list[dict[str, Any]]:
             seen = by_key.get((dataset, f"{other}{comma}{noise}"))
             if seen is None:
                 continue
-            for (model, metric), value in seen.items():
-                if (model, metric) in unseen.index:
-                    row = {"dataset": dataset, "model": model, "metric": metric, "folds": other}
-                    rows.append(row | {"seen_genes": value, "unseen_genes": unseen[model, metric]})
+            both = seen.to_frame("seen_genes").join(unseen.rename("unseen_genes"), how="inner").reset_index()
+            rows += both.assign(dataset=dataset, folds=other).to_dict(orient="records")
     return rows

@@ -21,8 +21,8 @@ class SupervisedExperiment:
     `losses` are names, or `all`; `grids` holds values, or lists of values to try, by loss and parameter; every loss
     gets at least `equal_budget` settings of its own parameters, repeated where it has fewer. `hidden` is a list of
     widths or the name of one (`small`, `wide`, `reference`). `label_noise` is `none`, `uniform:RATE` or
-    `class-dependent:RATE`. Learning rates fall to a tenth after each of `milestones`, in epochs (half and three quarters
-    of all where none are given). `metrics` choose epochs and settings, the first ranks.
+    `class-dependent:RATE`. Learning rates fall to a tenth after each of `milestones`, in epochs (half and three
+    quarters of all where none are given). `metrics` choose epochs and settings, the first ranks.
     """
 
     task: str
@@ -117,7 +117,11 @@ def _fitted(name: str, value: Any, hint: Any) -> Any:
     """Return a value as its field wants it: one value stands for a list of one, a whole number for a number."""
     if get_origin(hint) is tuple:
         values = tuple(value) if isinstance(value, list | tuple) else (value,)
-        return tuple(dict.fromkeys(_fitted(name, each, get_args(hint)[0]) for each in values)) if name != "hidden" else values
+        return (
+            tuple(dict.fromkeys(_fitted(name, each, get_args(hint)[0]) for each in values))
+            if name != "hidden"
+            else values
+        )
     if get_origin(hint) is dict:
         if not isinstance(value, dict):
             msg = f"{_typed(name)} is {value!r}; it has to be a table of names and values."

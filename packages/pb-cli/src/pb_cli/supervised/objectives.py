@@ -19,15 +19,16 @@ def make_objective(loss: str, settings: dict[str, Any], *, epochs: int, n_classe
     from pb_losses.members import member_loss
 
     own = {name: value for name, value in settings.items() if name != "added_weight"}
-    stage = loss_info(loss).stage
-    if stage == "direct":
+    use = loss_info(loss).stage
+    if use == "direct":
         direct = member_loss(loss, n_classes=n_classes, **own)
         return lambda features, outputs, targets, _: direct(features, outputs, targets)
     of_features, mae = member_loss(loss, **own), member_loss("mae")
-    if stage == "representation":
+    if use == "representation":
 
         def in_two_stages(features: "Tensor", outputs: "Tensor", targets: "Tensor", epoch: int) -> "Tensor":
-            return (of_features if epoch < epochs // 2 else mae)(features, outputs, targets)
+            losses: Tensor = (of_features if epoch < epochs // 2 else mae)(features, outputs, targets)
+            return losses
 
         return in_two_stages
     weight = settings.get("added_weight", 1.0)

@@ -33,7 +33,7 @@ def open_labelled(asked: SupervisedExperiment) -> "LabelledData":
         data = load_labelled(asked.dataset, task=task, path=asked.data, **asked.dataset_options)
     else:
         if "labels" not in asked.dataset_options:
-            msg = f"{asked.data} needs its labels named: --option labels=COLUMN (several: labels='[\"a\", \"b\"]')."
+            msg = f'{asked.data} needs its labels named: --option labels=COLUMN (several: labels=\'["a", "b"]\').'
             raise ValueError(msg)
         data = load_labelled_file(str(asked.data), task=task, **asked.dataset_options)
     return data
@@ -48,7 +48,7 @@ def make_supervised_plan(asked: SupervisedExperiment, data: "LabelledData") -> S
     data = join_targets(data) if asked.joint else data
     losses, metrics = expand_losses(asked.losses, asked.task), _metrics(asked)
     baselines = baseline_names(asked.task) if asked.baselines else ()
-    shared = {"metrics": metrics, "network": _network(asked, data), "training": _training(asked)}
+    shared: dict[str, Any] = {"metrics": metrics, "network": _network(asked, data), "training": _training(asked)}
     grids = _grids(asked, losses)
     tasks, claims, remarks = [], {}, _remarks(asked, grids, shared["network"])
     for kind in _fold_kinds(asked, data):

@@ -91,12 +91,16 @@ def join_targets(data: LabelledData) -> LabelledData:
         For a regression, or a single target.
     """
     if data.task != "classification" or len(data.targets) < 2:
-        msg = f"{data.name} has {len(data.targets)} target of {data.task}; only several targets of classes can be joined."
+        msg = (
+            f"{data.name} has {len(data.targets)} target of {data.task}; only several targets of classes can be joined."
+        )
         raise ValueError(msg)
     sizes = [len(names) for names in data.classes]
     joint = np.ravel_multi_index(tuple(np.maximum(data.y, 0).T), tuple(sizes))
     missing = (data.y < 0).any(axis=1)
-    names = [" & ".join(data.classes[t][k] for t, k in enumerate(np.unravel_index(c, sizes))) for c in range(np.prod(sizes))]
+    names = [
+        " & ".join(data.classes[t][k] for t, k in enumerate(np.unravel_index(c, sizes))) for c in range(np.prod(sizes))
+    ]
     y = np.where(missing, -1, joint)[:, None].astype(np.int64)
     return data._replace(y=y, targets=(" & ".join(data.targets),), classes=(tuple(names),))
 

@@ -83,7 +83,7 @@ def seed_of(*numbers: int) -> int:
 def _baseline(task: SupervisedTask, problem: Problem) -> Outcome:
     from pb_models.supervised_baselines import FoldRows, fit_baseline
 
-    outputs = []
+    outputs: list[dict[str, NDArray[Any] | None]] = []
     for fold, (train, validation) in enumerate(problem.folds.folds):
         rows = FoldRows(problem.inputs(fold).x, problem.y, train, validation, problem.folds.test)
         options: dict[str, Any] = {"n_classes": problem.n_classes, "seed": task.seed}
@@ -203,7 +203,8 @@ def _write(task: SupervisedTask, problem: Problem, outcome: Outcome, costs: dict
         table.to_parquet(draft / "traces.parquet", index=False)
         draw_curves(table, outcome.choices, task.settings["metrics"][0], task.label, draft / "curves.svg")
         _choice_table(task, outcome).to_csv(draft / "chosen.csv", index=False)
-    np.savez_compressed(draft / "predictions.npz", **_predictions(problem, outcome, test))
+    arrays: dict[str, Any] = _predictions(problem, outcome, test)
+    np.savez_compressed(draft / "predictions.npz", **arrays)
     record = {"task": task.id, "costs": costs, "claim": problem.folds.claim, "versions": versions()}
     write_text(draft / "task.json", json.dumps(record, indent=2) + "\n")
 
@@ -214,7 +215,9 @@ def _choice_table(task: SupervisedTask, outcome: Outcome) -> "pd.DataFrame":
 
     runs, rows = settings_of_runs(task), []
     for choice in outcome.choices:
-        setting = runs[choice.run] if choice.run >= 0 else {"parameters": {}, "learning_rate": None, "weight_decay": None}
+        setting = (
+            runs[choice.run] if choice.run >= 0 else {"parameters": {}, "learning_rate": None, "weight_decay": None}
+        )
         rows.append(
             {
                 "fold": choice.fold + 1,

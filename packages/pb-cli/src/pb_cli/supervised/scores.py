@@ -47,7 +47,7 @@ def score_rows(
                     if selector(name, list(chosen)) == measure
                 ]
     frame = pd.DataFrame(rows)
-    constant = {
+    constant: dict[str, Any] = {
         "dataset": data.name,
         "split": task.label_of_split,
         "split_hash": task.split_hash,
@@ -64,7 +64,7 @@ def score_rows(
 
 
 def threshold_scores(values: NDArray[Any], thresholds: Sequence[float]) -> NDArray[np.float64]:
-    """Scores of the classes that cut points make of predicted numbers, (samples, classes): the distance to the nearer cut.
+    """Scores of the classes that cut points make of predicted numbers, (samples, classes): the distance to the nearer.
 
     The largest score is that of the number's class (`pb_data.classes_of`): the outermost classes contain their cut.
 

@@ -21,7 +21,7 @@ class Choice(NamedTuple):
 def select(
     validation: NDArray[np.floating], names: list[str], higher: list[bool], *, one_setting: bool = False
 ) -> list[Choice]:
-    """Choose for every measure and fold the best validation value over all runs and epochs; the first where several tie.
+    """Choose for every measure and fold the best validation value over all runs and epochs, the first of several equal.
 
     Parameters
     ----------
