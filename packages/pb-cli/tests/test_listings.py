@@ -8,7 +8,7 @@ from rich.console import Console
 
 def test_listings(pb):
     listed = json.loads(pb("ls", "--json").stdout)
-    assert set(listed) == {"datasets", "models", "metrics", "losses", "splits"}
+    assert set(listed) == {"datasets", "models", "metrics", "losses", "splits", "labelled", "folds"}
     assert all(listed.values())
     assert "similarity-shift" in pb("ls", "models").stdout
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pb_data.labelled.noise import confusable_classes, corrupt_labels
     from pb_data.labelled.own import load_labelled_file
     from pb_data.labelled.registry import LABELLED, labelled_card, labelled_names, load_labelled, load_labelled_source
+    from pb_data.labelled.screen import Screen, prepare_screen, write_screen
+    from pb_data.labelled.screen_simulation import ScreenSettings, simulate_screen
     from pb_data.labelled.standardise import Standardise, Standardiser, fit_standardiser
     from pb_data.manifest import read_manifest, write_manifest
     from pb_data.preprocess import Preprocessor, PreprocessSettings, filter_cells, fit_preprocessor
@@ -45,6 +47,8 @@ _HOMES = {
     "Problem": "schema",
     "Scale": "keys",
     "SchemaError": "schema",
+    "Screen": "labelled.screen",
+    "ScreenSettings": "labelled.screen_simulation",
     "Split": "splits",
     "SplitRule": "splits",
     "Standardise": "labelled.standardise",
@@ -77,15 +81,18 @@ _HOMES = {
     "make_folds": "labelled.folds",
     "make_split": "splits",
     "notes": "schema",
+    "prepare_screen": "labelled.screen",
     "read_manifest": "manifest",
     "resolve_context": "units",
     "resolve_unit": "units",
     "restrict": "conditions",
+    "simulate_screen": "labelled.screen_simulation",
     "split_names": "splits",
     "split_units": "units",
     "validate": "schema",
     "write_h5ad": "datasets.own",
     "write_manifest": "manifest",
+    "write_screen": "labelled.screen",
 }
 
 __all__ = [
@@ -107,6 +114,8 @@ __all__ = [
     "Problem",
     "Scale",
     "SchemaError",
+    "Screen",
+    "ScreenSettings",
     "Split",
     "SplitRule",
     "Standardise",
@@ -139,15 +148,18 @@ __all__ = [
     "make_folds",
     "make_split",
     "notes",
+    "prepare_screen",
     "read_manifest",
     "resolve_context",
     "resolve_unit",
     "restrict",
+    "simulate_screen",
     "split_names",
     "split_units",
     "validate",
     "write_h5ad",
     "write_manifest",
+    "write_screen",
 ]
 
 

@@ -7,6 +7,7 @@ import click
 from rich.text import Text
 
 from pb_cli.commands.ls import where_from
+from pb_cli.commands.screen import prepare_screen, simulate_screen
 from pb_cli.commands.simulate import simulate
 from pb_cli.console import messages, output, print_json, print_table
 from pb_cli.names import DataProblem, SuggestingGroup, usage_errors
@@ -24,7 +25,8 @@ def data() -> None:
     """Look at a data set, check your own .h5ad, prepare it for `pb bench`, or simulate one."""
 
 
-data.add_command(simulate)
+for command in (simulate, prepare_screen, simulate_screen):
+    data.add_command(command)
 
 
 @data.command(short_help="Where a data set comes from and how many cells it has.")

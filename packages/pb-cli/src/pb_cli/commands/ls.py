@@ -10,7 +10,7 @@ from pb_cli.console import print_json, print_table
 from pb_cli.plan import split_summary
 
 if TYPE_CHECKING:
-    from pb_data import DatasetCard
+    from pb_data import DatasetCard, LabelledCard
     from pb_losses import Parameter
 
 __all__ = ["ls"]
@@ -94,16 +94,39 @@ def _splits() -> Listing:
     return Listing(("name", "what it supports"), [(name, split_summary(name)) for name in split_names()])
 
 
+def _labelled() -> Listing:
+    from pb_data import labelled_card, labelled_names
+
+    cards = [labelled_card(name) for name in labelled_names()]
+    return Listing(
+        ("name", "tasks", "what", "where from"),
+        [(c.name, ", ".join(c.tasks), c.title, labelled_from(c)) for c in cards],
+    )
+
+
+def labelled_from(card: "LabelledCard") -> str:
+    """Say how one comes by a labelled data set."""
+    return "embedded" if card.embedded else f"your copies of {' and '.join(card.file_names)}: --data FOLDER"
+
+
+def _folds() -> Listing:
+    from pb_data import fold_names, get_fold_rule
+
+    return Listing(("name", "what it supports"), [(name, get_fold_rule(name).summary) for name in fold_names()])
+
+
 LISTINGS: dict[str, Callable[[], Listing]] = {
     "datasets": _datasets,
     "models": _models,
     "metrics": _metrics,
     "losses": _losses,
     "splits": _splits,
+    "labelled": _labelled,
+    "folds": _folds,
 }
 
 
-@click.command(short_help="List data sets, models, metrics, losses or splits.")
+@click.command(short_help="List data sets, models, metrics, losses, splits, labelled sets or folds.")
 @click.argument("what", required=False, type=click.Choice(list(LISTINGS)))
 @click.option("--json", "as_json", is_flag=True, help="Print data instead of tables.")
 def ls(what: str | None, *, as_json: bool) -> None:

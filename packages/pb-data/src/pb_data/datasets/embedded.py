@@ -85,7 +85,7 @@ def write_embedded(
         for name in obs.columns:
             column = obs[name].astype("category").cat
             group = columns.create_group(str(name))
-            store(group, "codes", column.codes.to_numpy().astype(np.int8))
+            store(group, "codes", column.codes.to_numpy().astype(np.min_scalar_type(-len(column.categories))))
             group["categories"] = column.categories.to_numpy().astype(bytes)
 
 

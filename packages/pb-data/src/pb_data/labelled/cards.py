@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
-    from scipy import sparse
 
 __all__ = ["LabelledCard", "LabelledData", "LabelledDataset", "Task"]
 
@@ -50,7 +49,7 @@ class LabelledData(NamedTuple):
         (`classes_of`); empty where there are none.
     """
 
-    X: sparse.csr_matrix | NDArray[np.float32]
+    X: Any
     y: NDArray[Any]
     targets: tuple[str, ...]
     classes: tuple[tuple[str, ...], ...]

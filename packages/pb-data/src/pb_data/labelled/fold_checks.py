@@ -38,17 +38,22 @@ def require_classes(name: str, data: LabelledData, column: int, fold: str, value
     missing = np.setdiff1d(present_classes(data.y[:, column]), values)
     if not missing.size:
         return
-    rows = data.y[:, column] == missing[0]
-    where = f"{rows.sum()} samples"
-    if data.groups is not None:
-        n_groups = len(set(data.groups[rows]))
-        where += f" of {n_groups} {data.group_name}{'s' * (n_groups > 1)}"
-    other = "'stratified'" if name != "stratified" else "fewer folds, or leave the class out"
     msg = (
         f"{fold} trains without class {data.classes[column][missing[0]]!r} of target {data.targets[column]!r}, which "
-        f"has {where}; take another seed, or {other}"
+        f"has {whereabouts(data, data.y[:, column] == missing[0])}; take another seed, fewer folds, or "
+        + ("leave the class out" if name == "stratified" else "the folds 'stratified'")
     )
     raise ValueError(msg)
+
+
+def whereabouts(data: LabelledData, rows: NDArray[np.bool_]) -> str:
+    """Say how many samples, of how many groups, a class has."""
+    n_samples = int(rows.sum())
+    where = f"{n_samples} sample{'s' * (n_samples > 1)}"
+    if data.groups is None:
+        return where
+    n_groups = len(set(data.groups[rows]))
+    return f"{where} of {n_groups} {data.group_name}{'s' * (n_groups > 1)}"
 
 
 def present_classes(labels: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -37,7 +37,7 @@ def support(rule: FoldRule, data: LabelledData, folds: list[tuple[NDArray[np.int
     if data.groups is None:
         return "new rows like those trained on: rows are taken as independent"
     shared = 100 * float(np.mean([seen(data.groups, train, validation).mean() for train, validation in folds]))
-    claim = f"new samples of seen {what}s: {shared:.0f} % of those validated on are of a {what} that trains, too"
+    claim = f"new samples: {shared:.0f} % of those validated on are of a {what} that trains, too"
     if labels_are_shared(data):
         claim += f", and as all samples of a {what} share their labels, to recognise the {what} is to know them"
     return claim
@@ -63,7 +63,9 @@ def seen(groups: NDArray[np.object_], train: NDArray[np.int64], rows: NDArray[np
 
 
 def labels_are_shared(data: LabelledData) -> bool:
-    """Return whether every group of more than one sample has one value of each target, unlabelled ones included."""
+    """Return whether the samples of each group share their labels, and groups are not what is to be recognised."""
     assert data.groups is not None
     names, first, group = np.unique(data.groups.astype(str), return_index=True, return_inverse=True)
-    return len(names) < len(group) and np.array_equal(data.y, data.y[first][group], equal_nan=True)
+    if len(names) == len(group) or not np.array_equal(data.y, data.y[first][group], equal_nan=True):
+        return False
+    return data.task == "regression" or len(np.unique(data.y[first], axis=0)) < len(names)

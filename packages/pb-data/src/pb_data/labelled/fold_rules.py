@@ -120,7 +120,8 @@ def most_even(sizes: NDArray[np.int64], n_parts: int, rng: np.random.Generator) 
 
 def first_of(part: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Mark the first part."""
-    return part == 0
+    first: NDArray[np.bool_] = part == 0
+    return first
 
 
 def random_tenth(_data: LabelledData, rows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.bool_]:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pb_data.problems import DataFileError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -85,10 +87,10 @@ def require_learnable(name: str, y: NDArray[Any], targets: Sequence[str], classe
         found = np.unique(values[values >= 0] if classes else values[~np.isnan(values)])
         if len(found) == 0:
             msg = f"{name}: target {target!r} has no label at all; name another column"
-            raise ValueError(msg)
+            raise DataFileError(msg)
         if len(found) == 1 and classes:
             msg = f"{name}: target {target!r} has a single class, {classes[column][found[0]]!r}; two are needed"
-            raise ValueError(msg)
+            raise DataFileError(msg)
         if len(found) == 1:
             msg = f"{name}: target {target!r} is constant, {found[0]:g}; there is nothing to predict"
-            raise ValueError(msg)
+            raise DataFileError(msg)

@@ -58,9 +58,10 @@ def load_labelled_file(
     Raises
     ------
     DataFileError
-        Where the file cannot be read, or is none of these kinds.
+        Where the file cannot be read or is none of these kinds, a feature is no number, or a target is constant or has
+        a single class.
     ValueError
-        Where a column is missing, a feature is no number, a target is constant or has a single class.
+        Where a column is missing.
     FileNotFoundError
         Where the path leads nowhere.
     """
@@ -131,7 +132,7 @@ def from_table(
     rest = table.drop(columns=[*labels, *others])
     if text := [name for name in rest.columns if rest[name].dtype.kind not in "biuf"]:
         msg = f"{file}: the columns {some(text)} are no numbers and so no features; leave them out or name their role"
-        raise ValueError(msg)
+        raise DataFileError(msg)
     return matrix(rest.to_numpy(dtype=np.float32), file), tuple(map(str, rest.columns)), values, side
 
 
@@ -175,10 +176,10 @@ def matrix(X: Any, file: Path) -> Any:
     values = kept if isinstance(X, np.ndarray) else kept.data
     if 0 in kept.shape:
         msg = f"{file} has {kept.shape[0]} samples and {kept.shape[1]} features; it needs some of both"
-        raise ValueError(msg)
+        raise DataFileError(msg)
     if n_bad := int((~np.isfinite(values)).sum()):
-        msg = f"{file} has {n_bad} features that are missing or infinite; fill them in or leave their columns out"
-        raise ValueError(msg)
+        msg = f"{file}: {n_bad} values of features are missing or infinite; fill them in or leave their columns out"
+        raise DataFileError(msg)
     return kept
 
 
@@ -186,7 +187,7 @@ def group_labels(column: pd.Series[Any], file: Path) -> NDArray[np.object_]:
     """Return groups as text; none may be missing."""
     if n_missing := int(column.isna().sum()):
         msg = f"{file}: {n_missing} samples have no group in {column.name!r}; name their group, or leave them out"
-        raise ValueError(msg)
+        raise DataFileError(msg)
     return column.astype(str).to_numpy(dtype=object)
 
 
@@ -194,7 +195,7 @@ def truths(column: pd.Series[Any], file: Path) -> NDArray[np.bool_]:
     """Return a column of true or false (or 1 and 0)."""
     if not set(column.unique()) <= {True, False}:
         msg = f"{file}: {column.name!r} marks test rows and has to hold true or false, it has {some(column.unique())}"
-        raise ValueError(msg)
+        raise DataFileError(msg)
     return column.to_numpy(dtype=np.bool_)
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["LABELLED", "get_labelled", "labelled_card", "labelled_names", "load_labelled", "load_labelled_source"]
 
 LABELLED: dict[str, str] = {
+    "papalexi": "pb_data.labelled.papalexi:PAPALEXI",
+    "akana": "pb_data.labelled.akana:AKANA",
     "concrete": "pb_data.labelled.tabular:CONCRETE",
     "wine": "pb_data.labelled.tabular:WINE",
     "parkinson-total": "pb_data.labelled.tabular:PARKINSON_TOTAL",
