@@ -36,9 +36,9 @@ __all__ = ["FoldSamples", "FoldTraces", "Measure", "Objective", "Run", "SweepSet
 
 Objective = Callable[["Tensor", "Tensor", "Tensor", int], "Tensor"]
 """Takes features (runs, batch, width), outputs (runs, batch, outputs), targets (batch, targets), which all runs share,
-and the epoch from 0; returns the loss of each run, (runs,). Weights that no run's objective uses in an epoch stay as they
-are then, weight decay included, as a parameter without a gradient does in torch: train runs together that use the same
-weights in the same epochs."""
+and the epoch from 0; returns the loss of each run, (runs,). Weights that no run's objective uses in an epoch stay as
+they are then, weight decay included, as a parameter without a gradient does in torch: train runs together that use the
+same weights in the same epochs."""
 
 _MEMORY = 512 * 2**20
 _ROWS = 4096
