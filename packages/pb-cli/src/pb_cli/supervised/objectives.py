@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pb_models.sweep import Objective
-    from torch import Tensor
 
 __all__ = ["make_objective"]
 
@@ -26,14 +25,13 @@ def make_objective(loss: str, settings: dict[str, Any], *, epochs: int, n_classe
     of_features, mae = member_loss(loss, **own), member_loss("mae")
     if use == "representation":
 
-        def in_two_stages(features: "Tensor", outputs: "Tensor", targets: "Tensor", epoch: int) -> "Tensor":
-            losses: Tensor = (of_features if epoch < epochs // 2 else mae)(features, outputs, targets)
-            return losses
+        def in_two_stages(features: Any, outputs: Any, targets: Any, epoch: int) -> Any:
+            return (of_features if epoch < epochs // 2 else mae)(features, outputs, targets)
 
         return in_two_stages
     weight = settings.get("added_weight", 1.0)
 
-    def added(features: "Tensor", outputs: "Tensor", targets: "Tensor", _: int) -> "Tensor":
+    def added(features: Any, outputs: Any, targets: Any, _: int) -> Any:
         return mae(features, outputs, targets) + weight * of_features(features, outputs.detach(), targets)
 
     return added

@@ -141,11 +141,11 @@ def _network(asked: SupervisedExperiment, data: "LabelledData") -> dict[str, Any
     n_features = data.X.shape[1]
     fitting = "small" if n_features <= 12 else "wide" if n_features <= 1000 else "reference"
     hidden = asked.hidden or (fitting,)
-    if isinstance(hidden[0], str):
-        if hidden[0] not in HIDDEN or len(hidden) > 1:
-            msg = f"hidden is {', '.join(map(str, hidden))}; give widths such as 128,64. {suggest(hidden[0], HIDDEN)}"
+    if words := [each for each in hidden if isinstance(each, str)]:
+        if words[0] not in HIDDEN or len(hidden) > 1:
+            msg = f"hidden is {', '.join(map(str, hidden))}; give widths such as 128,64. {suggest(words[0], HIDDEN)}"
             raise ValueError(msg)
-        hidden = HIDDEN[hidden[0]]
+        hidden = HIDDEN[words[0]]
     settings: dict[str, Any] = {"hidden": hidden, "activation": asked.activation, "weights": asked.weights}
     chosen = MLPSettings(**settings).to_dict()
     return chosen | {"hidden": list(chosen["hidden"])}

@@ -18,6 +18,9 @@ from pb_data import (
 
 from pb_cli.supervised.task import SupervisedTask
 
+SMALL = 64 * 2**20
+"""Bytes up to which sparse features are made dense, which is faster for many small networks."""
+
 __all__ = ["Inputs", "Problem", "join_targets", "prepare"]
 
 
@@ -48,10 +51,13 @@ class Problem(NamedTuple):
 
     def inputs(self, fold: int) -> Inputs:
         """Standardise features as fitted on the fold's training rows."""
-        fitted = fit_standardiser(self.data, self.folds.folds[fold][0], using=self.standardise)
-        dense = isinstance(self.data.X, np.ndarray)
-        shift = None if dense or self.standardise == "none" else fitted.shift
-        return Inputs(self.data.X if self.standardise == "none" else fitted.transform(self.data.X), shift)
+        data = self.data
+        if not isinstance(data.X, np.ndarray) and 4 * np.prod(data.X.shape) <= SMALL:
+            data = data._replace(X=data.X.toarray())
+        if self.standardise == "none":
+            return Inputs(data.X, None)
+        fitted = fit_standardiser(data, self.folds.folds[fold][0], using=self.standardise)
+        return Inputs(fitted.transform(data.X), None if isinstance(data.X, np.ndarray) else fitted.shift)
 
 
 def prepare(task: SupervisedTask) -> Problem:
