@@ -1,5 +1,6 @@
 """`pb data prepare-screen` and `simulate-screen`: files that load as labelled data."""
 
+import json
 from pathlib import Path
 
 import anndata as ad
@@ -75,3 +76,12 @@ def test_simulated_files_load(pb):
     wrong = pb("data", "simulate-screen", "other", "--genes", "1")
     assert wrong.exit_code == 2
     assert "n_genes is 1; give a number from 2" in wrong.stderr
+
+
+def test_labelled_sets_tell_what_they_are(pb):
+    told = json.loads(pb("data", "info", "papalexi", "--json").stdout)
+    assert told["tasks"] == "classification, regression"
+    assert told["size"] == "20,729 samples x 299 features"
+    assert "GSE153056" in told["origin"]
+    listed = json.loads(pb("ls", "labelled", "--json").stdout)["labelled"]
+    assert {each["name"]: each["where from"] for each in listed}["akana"].endswith("--data FOLDER")

@@ -86,6 +86,16 @@ def test_no_gene_lies_in_two_parts_and_sizes_are_even(make: Make) -> None:
     assert folds.claim.startswith("unseen genes: no gene lies in two of training, validation and test")
 
 
+def test_genes_of_like_values_are_dealt_out(make: Make) -> None:
+    data = make("regression")
+    gene = np.unique(data.groups.astype(str), return_inverse=True)[1].reshape(-1)
+    own = data._replace(y=gene[:, None].astype(np.float32), targets=("a",))
+    for seed in range(5):
+        folds = make_folds("genes", own, n_folds=3, seed=seed).folds
+        means = [np.mean(np.unique(gene[validation])) for _, validation in folds]
+        assert max(means) - min(means) < 4  # of 18 values; whole thirds would differ by 12
+
+
 def test_genes_of_each_class_are_dealt_out(make: Make) -> None:
     data = make()
     for seed in range(5):
@@ -103,6 +113,14 @@ def test_most_even_keeps_its_bound() -> None:
         assert np.ptp(totals) <= sizes[0]
         counts = np.bincount(most_even(sizes, n_parts, rng), minlength=n_parts)
         assert np.ptp(counts) <= 1
+
+
+def test_groups_of_a_class_are_spread() -> None:
+    """Three groups of each of seven classes: runs of five would put two of a class into one part now and then."""
+    classes = np.repeat(np.arange(7), 3)
+    for seed in range(10):
+        part = most_even(np.full(21, 4), 5, np.random.default_rng(seed), classes)
+        assert sum(len(set(part[classes == k])) == 3 for k in range(7)) >= 6
 
 
 def test_other_seeds_part_other_genes(make: Make) -> None:
@@ -167,7 +185,7 @@ def test_folds_of_published_sets_stay_what_they_are() -> None:
         "cells-unshuffled": "cce305ab8558",
         "cells": "e65cd9c2b05d",
         "stratified": "03b084d4f019",
-        "genes": "f5c30375e983",
+        "genes": "aa7fa9c9f73a",
     }
 
 
@@ -187,8 +205,10 @@ def test_inner_folds_stay_inside_the_training_rows(make: Make, name: str) -> Non
 def test_what_cannot_be_divided_is_said(make: Make) -> None:
     few = make("regression")
     rare = make().y.copy()
-    rare[rare == 2] = 1
+    rare[:] = 1
     rare[40] = 2
+    genes, gene = np.unique(few.groups.astype(str), return_inverse=True)
+    recognise = make(y=gene.reshape(-1, 1), classes=(tuple(map(str, genes)),))
     constant = few.y.copy()
     constant[:, 1] = 3
     cases: list[tuple[str, LabelledData, int, str]] = [
@@ -197,7 +217,13 @@ def test_what_cannot_be_divided_is_said(make: Make) -> None:
         ("cells", few, 99, "toy has 72 labelled samples to divide, fewer than the 99 folds"),
         ("genes", few._replace(groups=None), 5, "does not say which gene its samples are of"),
         ("genes", few, 16, r"toy has 1\d labelled genes to divide, fewer than 16 parts"),
-        ("cells", make(y=rare), 5, "trains without class 'high' of target 'a', which has 1 sample of 1 gene"),
+        ("cells", make(y=rare), 5, r"fold \d of 'cells' trains on 1 class of target 'a'"),
+        (
+            "genes",
+            recognise,
+            3,
+            r"only on classes of target 'a' that it does not train on \('g\d+'.*of 1 gene",
+        ),
         ("cells", few._replace(y=constant), 5, "trains on fewer than two values of target 'b'"),
     ]
     for name, data, n_folds, message in cases:
@@ -211,7 +237,13 @@ def test_a_class_no_fold_validates_on_is_noted(make: Make) -> None:
     y[[10, 30, 50]] = 2
     notes = make_folds("stratified", make(y=y, test=np.arange(90) == 0), n_folds=5).notes
     assert len(notes) == 2
-    assert all("validates on no sample of 'high' of target 'a'" in note for note in notes)
+    assert all("validates on no sample of 'high' of target 'a' ('high' has 3 samples of" in note for note in notes)
+    y[[30, 50]] = 1
+    notes = make_folds("stratified", make(y=y, test=np.arange(90) == 0), n_folds=5).notes
+    assert (
+        sum("trains on no sample of 'high' of target 'a' ('high' has 1 sample of 1 gene)" in note for note in notes)
+        == 1
+    )
 
 
 def test_runs_follow_each_other() -> None:

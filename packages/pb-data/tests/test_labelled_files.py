@@ -80,6 +80,17 @@ def test_cells_have_labels_in_obs_or_obsm(cells: Path) -> None:
     assert outcomes.groups is None
 
 
+def test_values_can_be_cut_into_classes(cells: Path) -> None:
+    data = load_labelled_file(cells, task="classification", labels="p", thresholds=(0.15, 0.3))
+    assert data.classes == (("<= 0.15", "0.15 to 0.3", ">= 0.3"),)
+    assert data.y[:, 0].tolist() == [0, 1, -1, 2]
+    np.testing.assert_array_equal(load_labelled_source(data.source).y, data.y)
+    values = load_labelled_file(cells, task="regression", labels="p", thresholds=(0.15, 0.3))
+    np.testing.assert_array_equal(classes_of(values.y, values.thresholds), data.y)
+    with pytest.raises(ValueError, match="'state' does not hold finite numbers"):
+        load_labelled_file(cells, task="classification", labels="state", thresholds=(0.15,))
+
+
 def test_a_changed_file_is_not_the_recipes(cells: Path) -> None:
     source = load_labelled_file(cells, task="regression", labels="p").source
     with cells.open("ab") as file:

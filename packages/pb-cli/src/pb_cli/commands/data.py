@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.text import Text
 
-from pb_cli.commands.ls import where_from
+from pb_cli.commands.ls import labelled_from, where_from
 from pb_cli.commands.screen import prepare_screen, simulate_screen
 from pb_cli.commands.simulate import simulate
 from pb_cli.console import messages, output, print_json, print_table
@@ -37,6 +37,8 @@ for command in (simulate, prepare_screen, simulate_screen):
 def info(name: str | None, path: Path | None, *, as_json: bool, **flags: Any) -> None:
     """Say what a data set is, and count its cells by context and perturbation.
 
+    Of a labelled data set (`pb ls labelled`), say what can be predicted in it.
+
     Nothing is downloaded: of a data set that is not embedded, cells are counted where --data names its file.
 
     \b
@@ -45,9 +47,12 @@ def info(name: str | None, path: Path | None, *, as_json: bool, **flags: Any) ->
       pb data info --data my.h5ad --context-key cell_type --perturbation-key condition \\
                    --control ctrl --scale counts
     """
-    from pb_data import card
+    from pb_data import card, labelled_names
 
     with usage_errors():
+        if name in labelled_names():
+            show(describe_labelled(name), as_json=as_json)
+            return
         if name is not None and path is None and not card(name).embedded:
             show(describe_unread(card(name)), as_json=as_json)
             return
@@ -147,6 +152,16 @@ def describe_unread(known: "DatasetCard") -> dict[str, str]:
     """Collect what the card says of a data set whose file was not given."""
     facts = {"file": where_from(known), "origin": known.origin, "columns": columns_of(known.keys)}
     return known_facts(known) | facts
+
+
+def describe_labelled(name: str) -> dict[str, str]:
+    """Collect what the card says of a labelled data set."""
+    from pb_data import labelled_card
+
+    known = labelled_card(name)
+    facts = {"name": known.name, "what": known.title, "tasks": ", ".join(known.tasks), "file": labelled_from(known)}
+    facts |= {"size": f"{known.n_samples:,} samples x {known.n_features:,} features", "groups": known.groups or "none"}
+    return facts | {"origin": known.origin, "citation": known.citation, "licence": known.licence, "note": known.note}
 
 
 def describe(loaded: "PerturbationData") -> dict[str, str]:

@@ -13,43 +13,51 @@ if TYPE_CHECKING:
 
     from pb_data.labelled.cards import LabelledData
 
-__all__ = ["check_training", "missing_in_validation"]
+__all__ = ["check_training", "missing_classes"]
 
 FoldRows = list[tuple["NDArray[np.int64]", "NDArray[np.int64]"]]
 
 
 def check_training(name: str, data: LabelledData, folds: FoldRows) -> None:
-    """Raise where a fold trains without a class that the data have, or on a constant target."""
-    for number, (train, _) in enumerate(folds, 1):
+    """Raise where nothing could be learned: a constant target, a single class, or only other classes to validate on."""
+    for number, (train, validation) in enumerate(folds, 1):
         for column, target in enumerate(data.targets):
-            values = data.y[train, column]
+            fold = f"fold {number} of {name!r}"
             if data.task == "classification":
-                require_classes(name, data, column, f"fold {number} of {name!r}", values)
-            elif np.unique(values[~np.isnan(values)]).size < 2:
+                require_seen_classes(data, column, fold, train, validation)
+                continue
+            values = data.y[train, column]
+            if np.unique(values[~np.isnan(values)]).size < 2:
                 msg = (
-                    f"fold {number} of {name!r} trains on fewer than two values of target {target!r}; take fewer "
-                    "folds, another seed or other folds"
+                    f"{fold} trains on fewer than two values of target {target!r}; take another seed, fewer folds or "
+                    "other folds"
                 )
                 raise ValueError(msg)
 
 
-def require_classes(name: str, data: LabelledData, column: int, fold: str, values: NDArray[np.int64]) -> None:
-    """Raise where training labels lack a class of the data."""
-    missing = np.setdiff1d(present_classes(data.y[:, column]), values)
-    if not missing.size:
-        return
-    msg = (
-        f"{fold} trains without class {data.classes[column][missing[0]]!r} of target {data.targets[column]!r}, which "
-        f"has {whereabouts(data, data.y[:, column] == missing[0])}; take another seed, fewer folds, or "
-        + ("leave the class out" if name == "stratified" else "the folds 'stratified'")
-    )
-    raise ValueError(msg)
+def require_seen_classes(
+    data: LabelledData, column: int, fold: str, train: NDArray[np.int64], validation: NDArray[np.int64]
+) -> None:
+    """Raise where fewer than two classes train, or none of those that validate does."""
+    trained, validated = (present_classes(data.y[rows, column]) for rows in (train, validation))
+    target, names = data.targets[column], data.classes[column]
+    if len(trained) < 2:
+        n_classes = f"{len(trained)} class{'' if len(trained) == 1 else 'es'}"
+        msg = f"{fold} trains on {n_classes} of target {target!r}; take another seed, or the folds 'stratified'"
+        raise ValueError(msg)
+    if len(validated) and not np.isin(validated, trained).any():
+        msg = (
+            f"{fold} validates only on classes of target {target!r} that it does not train on "
+            f"({some([names[k] for k in validated])}; {extent(data, column, validated[0])}); take folds over cells"
+        )
+        raise ValueError(msg)
 
 
-def whereabouts(data: LabelledData, rows: NDArray[np.bool_]) -> str:
+def extent(data: LabelledData, column: int, label: int) -> str:
     """Say how many samples, of how many groups, a class has."""
+    rows = data.y[:, column] == label
     n_samples = int(rows.sum())
-    where = f"{n_samples} sample{'s' * (n_samples > 1)}"
+    where = f"{data.classes[column][label]!r} has {n_samples} sample{'s' * (n_samples > 1)}"
     if data.groups is None:
         return where
     n_groups = len(set(data.groups[rows]))
@@ -61,15 +69,19 @@ def present_classes(labels: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.unique(labels[labels >= 0])
 
 
-def missing_in_validation(data: LabelledData, folds: FoldRows) -> tuple[str, ...]:
-    """Name the classes that some fold has no validation sample of: ranks of such a class have no value there."""
+def missing_classes(data: LabelledData, folds: FoldRows) -> tuple[str, ...]:
+    """Name the classes that some fold does not train on, and so cannot predict, or has none of to validate on."""
     if data.task == "regression":
         return ()
     notes = []
-    for number, (_, validation) in enumerate(folds, 1):
-        for column, target in enumerate(data.targets):
-            missing = np.setdiff1d(present_classes(data.y[:, column]), data.y[validation, column])
-            if missing.size:
-                names = some([data.classes[column][k] for k in missing])
-                notes.append(f"fold {number} validates on no sample of {names} of target {target!r}")
+    for number, parts in enumerate(folds, 1):
+        for does, rows in zip(("trains", "validates"), parts, strict=True):
+            for column, target in enumerate(data.targets):
+                missing = np.setdiff1d(present_classes(data.y[:, column]), data.y[rows, column])
+                if missing.size:
+                    names = some([data.classes[column][k] for k in missing])
+                    notes.append(
+                        f"fold {number} {does} on no sample of {names} of target {target!r} "
+                        f"({extent(data, column, missing[0])})"
+                    )
     return tuple(notes)

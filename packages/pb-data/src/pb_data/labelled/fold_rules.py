@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["CELLS", "CELLS_UNSHUFFLED", "GENES", "STRATIFIED"]
 
 TEST_PARTS = 5  # a fifth is for testing where the data fix no test rows
-DRAWS = 64  # divisions of groups drawn, of which the most even is taken
+DRAWS = 256  # divisions of groups drawn, of which the most even is taken
 QUANTILES = 10
 
 
@@ -45,26 +45,19 @@ def by_stratum(
 
 
 def strata_of(data: LabelledData, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return joint classes, or tenths of the mean rank over the targets."""
+    """Return joint classes, or tenths of the first target's values, those that are missing last."""
     y = data.y[rows]
     if data.task == "classification":
         joint: NDArray[np.int64] = np.unique(y, axis=0, return_inverse=True)[1].reshape(-1)
         return joint
-    ranks = np.where(np.isnan(y), np.nan, ranks_of(y))
-    tenths: NDArray[np.int64] = ranks_of(np.nanmean(ranks, axis=1)) * QUANTILES // len(rows)
-    return tenths
-
-
-def ranks_of(values: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the rank of each value in its column, ties in the order of the rows."""
-    return values.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
+    return y[:, 0].argsort(kind="stable").argsort(kind="stable") * QUANTILES // len(rows)
 
 
 def by_group(data: LabelledData, rows: NDArray[np.int64], n_parts: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Deal whole groups out to parts of even size.
+    """Deal whole groups out to parts of even size and like labels.
 
-    Groups are ordered by class, where all their samples share one, and by size; each run of `n_parts` groups gives one
-    group to each part, in random order. Of 64 such draws the one with the smallest difference in size is taken.
+    Groups are ordered by their labels and then by size; each run of `n_parts` groups gives one group to each part, in
+    random order, in the most even of 256 draws (`most_even`).
 
     Raises
     ------
@@ -79,28 +72,36 @@ def by_group(data: LabelledData, rows: NDArray[np.int64], n_parts: int, rng: np.
         what = data.group_name
         msg = f"{data.name} has {len(names)} labelled {what}s to divide, fewer than {n_parts} parts; take fewer folds"
         raise ValueError(msg)
-    sizes = np.bincount(group)
-    order = np.lexsort((rng.random(len(names)), -sizes, shared_class(data, rows, group)))
+    sizes, labels = np.bincount(group), group_labels(data, rows, group)
+    order = np.lexsort((rng.random(len(names)), -sizes, labels))
+    classes = None if data.task == "regression" else np.unique(labels[order], return_inverse=True)[1]
     part = np.empty(len(names), dtype=np.int64)
-    part[order] = most_even(sizes[order], n_parts, rng)
+    part[order] = most_even(sizes[order], n_parts, rng, classes)
     return part[group]
 
 
-def shared_class(data: LabelledData, rows: NDArray[np.int64], group: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the joint class of each group, -1 where its samples differ or are not classified."""
-    shared = np.full(group.max() + 1, -1)
+def group_labels(data: LabelledData, rows: NDArray[np.int64], group: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return one number for the labels of each group, alike for like labels.
+
+    That is the joint class (-1 where samples differ), or the mean of the first target (NaN where it has none).
+    """
     if data.task == "regression":
-        return shared
+        known = ~np.isnan(data.y[rows, 0])
+        counts = np.bincount(group[known], minlength=group.max() + 1)
+        sums = np.bincount(group[known], weights=data.y[rows[known], 0], minlength=len(counts))
+        return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
     stratum = strata_of(data, rows)
-    first = stratum[np.unique(group, return_index=True)[1]]
-    differing = np.unique(group[stratum != first[group]])
-    shared[:] = first
-    shared[differing] = -1
+    shared = stratum[np.unique(group, return_index=True)[1]].astype(np.float64)
+    shared[group[stratum != shared[group]]] = -1
     return shared
 
 
-def most_even(sizes: NDArray[np.int64], n_parts: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def most_even(
+    sizes: NDArray[np.int64], n_parts: int, rng: np.random.Generator, classes: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
     """Return the part of each group, one of each run of `n_parts` groups to each part.
+
+    Of the draws that spread the groups of each class best, the one with the smallest difference in size is taken.
 
     Examples
     --------
@@ -109,13 +110,17 @@ def most_even(sizes: NDArray[np.int64], n_parts: int, rng: np.random.Generator) 
     [14.0, 15.0]
     """
     n_runs = -(-len(sizes) // n_parts)
-    slots = np.zeros((n_runs, n_parts))
-    slots.flat[: len(sizes)] = sizes
-    parts = rng.random((DRAWS, n_runs, n_parts)).argsort(axis=2)
+    parts = rng.random((DRAWS, n_runs, n_parts)).argsort(axis=2).reshape(DRAWS, -1)[:, : len(sizes)]
+    draw = np.arange(DRAWS)[:, None]
     totals = np.zeros((DRAWS, n_parts))
-    np.add.at(totals, (np.arange(DRAWS)[:, None, None], parts), slots)
-    best: NDArray[np.int64] = parts[np.ptp(totals, axis=1).argmin()].reshape(-1)
-    return best[: len(sizes)]
+    np.add.at(totals, (draw, parts), sizes)
+    crowding = np.zeros(DRAWS)
+    if classes is not None:
+        counts = np.zeros((DRAWS, n_parts, classes.max() + 1))
+        np.add.at(counts, (draw, parts, classes), 1)
+        crowding = counts.max(axis=1).sum(axis=1)
+    best: NDArray[np.int64] = parts[np.lexsort((np.ptp(totals, axis=1), crowding))[0]]
+    return best
 
 
 def first_of(part: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -171,5 +176,5 @@ GENES = FoldRule(
     fifth_of_groups,
     fixed_test=False,
     by_group=True,
-    summary="Unseen genes: all cells of a gene train, validate or test; sizes and classes as even as genes allow.",
+    summary="Unseen genes: all cells of a gene train, validate or test; labels and sizes as even as genes allow.",
 )

@@ -43,7 +43,7 @@ class Folds(NamedTuple):
     parameters
         Everything that decided the division, JSON-able.
     notes
-        What the folds cannot show, one sentence each: a class that some fold does not validate on.
+        What the folds cannot show, one sentence each: a class that some fold does not train or validate on.
     """
 
     name: str
@@ -116,7 +116,7 @@ def make_folds(name: str, data: LabelledData, *, n_folds: int = 5, seed: int = 0
     ------
     ValueError
         Where the name is unknown, there are fewer samples or groups than folds, the data have no groups to keep whole,
-        or a fold would train without one of the classes or on a constant target.
+        or a fold would train on a single class or a constant target, or validate only on classes that do not train.
 
     Examples
     --------
@@ -125,7 +125,7 @@ def make_folds(name: str, data: LabelledData, *, n_folds: int = 5, seed: int = 0
     >>> folds.test.size, [validation.size for _, validation in folds.folds]
     (206, [165, 165, 165, 165, 164])
     """
-    from pb_data.labelled.fold_checks import check_training, missing_in_validation
+    from pb_data.labelled.fold_checks import check_training, missing_classes
     from pb_data.labelled.fold_claims import claim_of
 
     rule = get_fold_rule(name)
@@ -152,7 +152,7 @@ def make_folds(name: str, data: LabelledData, *, n_folds: int = 5, seed: int = 0
         "parameters": parameters,
         "source": {key: value for key, value in data.source.items() if key != "path"},
     }
-    notes = missing_in_validation(data, folds)
+    notes = missing_classes(data, folds)
     return Folds(name, claim, test, folds, text_sha256(canonical_json(content)), parameters, notes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from pb_data.labelled.cards import Task
 
-__all__ = ["classes_of", "encode", "require_learnable"]
+__all__ = ["classes_of", "encode", "names_of", "require_learnable"]
 
 
 def classes_of(values: NDArray[np.floating[Any]], thresholds: Sequence[float]) -> NDArray[np.int64]:
@@ -42,8 +43,27 @@ def classes_of(values: NDArray[np.floating[Any]], thresholds: Sequence[float]) -
     return np.where(np.isnan(values), -1, above).astype(np.int64)
 
 
-def encode(values: pd.DataFrame, task: Task) -> tuple[NDArray[Any], tuple[tuple[str, ...], ...]]:
+def names_of(thresholds: Sequence[float]) -> tuple[str, ...]:
+    """Return names of the classes that cut points make.
+
+    Examples
+    --------
+    >>> names_of([0.05, 0.95])
+    ('<= 0.05', '0.05 to 0.95', '>= 0.95')
+    >>> names_of([1.5])
+    ('< 1.5', '>= 1.5')
+    """
+    cuts = [f"{cut:.15g}" for cut in thresholds]
+    between = [f"{low} to {high}" for low, high in pairwise(cuts)]
+    return (f"{'<' if len(cuts) == 1 else '<='} {cuts[0]}", *between, f">= {cuts[-1]}")
+
+
+def encode(
+    values: pd.DataFrame, task: Task, thresholds: Sequence[float] = ()
+) -> tuple[NDArray[Any], tuple[tuple[str, ...], ...]]:
     """Return labels (samples, targets) and the names of each target's classes, sorted; numbers sort as numbers.
+
+    With cut points the classes are those that they make of the values.
 
     Raises
     ------
@@ -52,6 +72,8 @@ def encode(values: pd.DataFrame, task: Task) -> tuple[NDArray[Any], tuple[tuple[
     """
     if task == "regression":
         return regressed(values), ()
+    if thresholds:
+        return classes_of(regressed(values), thresholds), (names_of(thresholds),) * values.shape[1]
     coded = [coded_column(values[name]) for name in values.columns]
     return np.column_stack([codes for codes, _ in coded]), tuple(names for _, names in coded)
 

@@ -38,6 +38,7 @@ def load_labelled_file(
     groups: str | None = None,
     test: str | None = None,
     unscaled: Sequence[str] = (),
+    thresholds: Sequence[float] = (),
 ) -> LabelledData:
     """Read one's own samples; a label that is empty or NaN is missing.
 
@@ -52,6 +53,8 @@ def load_labelled_file(
         Column of true or false that marks fixed test rows.
     unscaled
         Features that are never standardised.
+    thresholds
+        Cut points that make classes of values (`classes_of`), for all targets; the labels then have to be numbers.
 
     Features are X of an `.h5ad` as it is, and all other columns of a table, which have to be numbers.
 
@@ -73,9 +76,15 @@ def load_labelled_file(
         msg = f"{file} is none of {', '.join(parts)}; write it as one of these"
         raise DataFileError(msg)
     X, features, values, side = parts[file.suffix](file, names, [each for each in (groups, test) if each])
-    y, classes = encode(values, task)
+    y, classes = encode(values, task, thresholds)
     require_learnable(file.name, y, tuple(map(str, values.columns)), classes)
-    options = {"labels": list(names), "groups": groups, "test": test, "unscaled": list(unscaled)}
+    options = {
+        "labels": list(names),
+        "groups": groups,
+        "test": test,
+        "unscaled": list(unscaled),
+        "thresholds": list(thresholds),
+    }
     name = file.name if file.stem in LABELLED else file.stem
     return LabelledData(
         X=X,
@@ -96,7 +105,7 @@ def load_labelled_file(
             "options": options,
         },
         unscaled=unscaled_mask(features, unscaled, file),
-        group_name="gene",
+        thresholds=tuple(map(float, thresholds)),
     )
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Standardise", "Standardiser", "fit_standardiser"]
 
+BLOCK = 512  # rows read at a time
+
 Standardise = Literal["training-rows", "all-rows", "none"]
 
 
@@ -89,20 +91,26 @@ def fit_standardiser(
     n_features = data.X.shape[1]
     if using == "none":
         return Standardiser(np.zeros(n_features, dtype=np.float32), np.ones(n_features, dtype=np.float32))
-    mean, sd = moments(data.X if using == "all-rows" else data.X[rows])
+    mean, sd = moments(data.X, np.arange(data.X.shape[0]) if using == "all-rows" else rows)
     constant = sd <= 1e-6 * np.abs(mean)  # what rounding leaves of a constant
     mean[data.unscaled] = 0
     sd[data.unscaled | constant] = 1
     return Standardiser(mean.astype(np.float32), sd.astype(np.float32))
 
 
-def moments(X: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and standard deviation of each column, summed in float64, without making X dense."""
+def moments(X: Any, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and standard deviation of each column over rows, summed in float64, block by block."""
+    blocks = np.array_split(rows, -(-len(rows) // BLOCK))
+    n, zero = len(rows), np.zeros(X.shape[1])
+    mean = np.sum([power_sums(X[block], zero, 1) for block in blocks], axis=0) / n
+    variance = np.sum([power_sums(X[block], mean, 2) for block in blocks], axis=0) / n
+    return mean, np.sqrt(variance)
+
+
+def power_sums(X: Any, centre: NDArray[np.float64], power: int) -> NDArray[np.float64]:
+    """Return sum_i (X_ij - centre_j)^power of each column j, without making X dense."""
     if isinstance(X, np.ndarray):
-        return X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
-    n = X.shape[0]
-    values = X.data.astype(np.float64)
-    mean = np.bincount(X.indices, weights=values, minlength=X.shape[1]) / n
-    centred = np.bincount(X.indices, weights=(values - mean[X.indices]) ** 2, minlength=X.shape[1])
-    zeros = n - np.bincount(X.indices, minlength=X.shape[1])
-    return mean, np.sqrt((centred + zeros * mean**2) / n)
+        return np.asarray(((X - centre) ** power).sum(axis=0))
+    stored = np.bincount(X.indices, weights=(X.data - centre[X.indices]) ** power, minlength=X.shape[1])
+    zeros = X.shape[0] - np.bincount(X.indices, minlength=X.shape[1])
+    return np.asarray(stored + zeros * (-centre) ** power)
