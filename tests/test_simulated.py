@@ -19,7 +19,7 @@ BETTER = {"r2_mean_all": 1, "r2_mean_top20": 1, "pearson_delta": 1, "mse_mean": 
 
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> PerturbationData:
-    only_doses = {"doses": DOSES, "n_perturbations": 1, "n_combinations": 0, "n_interacting": 0}
+    only_doses = {"doses": DOSES, "n_perturbations": 1, "n_combinations": 0}
     settings = SimulationSettings(n_contexts=3, n_cells=60, n_controls=150, n_genes=800, **only_doses)
     path = tmp_path_factory.mktemp("simulated") / "doses.h5ad"
     write_h5ad(path, *simulate(settings))

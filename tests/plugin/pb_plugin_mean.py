@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pb_models.base import Model, Progress, Query
+from pb_models import Model, Progress, Query
 from pb_models.cells import TrainingData
 from pb_models.settings import Settings
 

@@ -277,7 +277,9 @@ def test_eval_in_another_process_and_folder(run: Path, tmp_path_factory: pytest.
     assert code == 0, words
     expected = read_table(path.parent / "metrics.csv")
     found = read_table(elsewhere / "rows.csv")
-    pd.testing.assert_frame_equal(found, expected)
+    later = ["floor", "scaled"]  # a task does not know the baselines
+    assert found["floor"].notna().any()
+    pd.testing.assert_frame_equal(found.drop(columns=later), expected.drop(columns=later))
 
 
 def test_eval_of_changed_data_is_refused(pb, data_file: Path):

@@ -310,7 +310,7 @@ def test_more_than_the_real_cells_is_refused() -> None:
 
 
 def test_no_combinations_are_no_problem(tmp_path: Path) -> None:
-    adata, keys = simulate(replace(SMALL, n_combinations=0, n_interacting=0))
+    adata, keys = simulate(replace(SMALL, n_combinations=0))
     write_h5ad(tmp_path / "singles.h5ad", adata, keys)
     data = load_h5ad(tmp_path / "singles.h5ad")
     assert dict(data.adata.uns["simulation"]["interactions"]) == {}

@@ -6,7 +6,6 @@ import tracemalloc
 import numpy as np
 import pytest
 from pb_eval import distances
-from pb_eval.bootstrap import energy_distance_draws
 from pb_eval.distributions import distance_sum, energy_distance, equal_sizes
 from pb_eval.transport import entropic_cost, sinkhorn_divergence, wasserstein
 
@@ -123,18 +122,6 @@ def test_one_cell_has_no_unbiased_distance(clouds):
         assert math.isnan(distances.mmd_rbf(*one, 1.0))
         assert math.isnan(distances.mmd_linear(*one))
     assert math.isnan(distances.mmd_rbf(x, y, 0.0))
-
-
-def test_resampled_energy_distances_equal_each_computed_anew(clouds):
-    x, y = clouds
-    rng = np.random.default_rng(6)
-    counts = [rng.multinomial(len(group), np.full(len(group), 1 / len(group)), 8) for group in (x, y)]
-    drawn = energy_distance_draws(x, y, draws=8, seed=6)
-    for draw in range(8):
-        twin = energy_distance(
-            *(np.repeat(group, count[draw], axis=0) for group, count in zip(clouds, counts, strict=True))
-        )
-        assert drawn[draw] == pytest.approx(twin, rel=1e-6)  # cells drawn twice cost the anew-computed one digits
 
 
 def test_the_median_distance_is_that_of_all_pairs_of_cells(clouds):

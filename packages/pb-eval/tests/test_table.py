@@ -22,8 +22,10 @@ from pb_eval.table import (
 )
 
 CONTRACT = ["dataset", "split", "context", "perturbation", "dose", "model", "seed", "metric", "metric_version", "value"]
+CONTRACT += ["low", "high", "floor", "ceiling", "scaled"]
 CONTRACT += ["n_predicted", "n_true", "split_hash", "profile", "gene_set", "space"]
 SUFFIXES = [".csv", ".parquet"]
+CEILINGS = {"r2_mean_all": 0.9, "edistance": math.nan, "pearson_delta": 1.0}
 
 
 @pytest.fixture
@@ -45,12 +47,13 @@ def info():
 @pytest.fixture
 def rows(info):
     scores = {"variance_ratio": math.nan, "r2_mean_all": 0.1 + 0.2, "mse_mean": 5e-324, "edistance": -math.inf}
-    return result_rows(info, scores, n_predicted=602, n_true=732, perturbation="stimulated", dose=0.3)
+    named = {"perturbation": "stimulated", "dose": 0.3, "ceilings": CEILINGS}
+    return result_rows(info, scores, n_predicted=602, n_true=732, **named)
 
 
 def same_bits(left, right):
     pd.testing.assert_frame_equal(left, right, check_exact=True)
-    for name in ("dose", "value"):
+    for name in ("dose", "value", "floor", "ceiling", "scaled"):
         assert left[name].to_numpy().tobytes() == right[name].to_numpy().tobytes()
 
 
@@ -82,7 +85,27 @@ def test_rows_are_what_plain_loops_write(info, rows):
             "space": METRICS[name].space,
         }
         assert row.pop("value") == pytest.approx(value, rel=0, abs=0, nan_ok=True)
+        assert row.pop("ceiling") == pytest.approx(CEILINGS.get(name, math.nan), rel=0, abs=0, nan_ok=True)
+        assert all(math.isnan(row.pop(later)) for later in ("low", "high", "floor", "scaled"))
         assert row == expected
+
+
+def test_intervals_stand_beside_the_values(info):
+    scores = {"mse_mean": 0.2, "gene_wasserstein": 0.3}
+    rows = result_rows(info, scores, n_predicted=9, n_true=9, perturbation="p", intervals={"mse_mean": (0.1, 0.4)})
+    assert rows[["low", "high"]].iloc[0].tolist() == [0.1, 0.4]
+    assert rows[["low", "high"]].iloc[1].isna().all()
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_table_from_before_there_were_intervals_is_read(suffix, rows, tmp_path):
+    path = tmp_path / f"results{suffix}"
+    old = rows.drop(columns=["low", "high"])
+    old.to_csv(path, index=False) if suffix == ".csv" else old.to_parquet(path)
+    read = read_table(path)
+    assert list(read.columns) == CONTRACT
+    assert read[["low", "high"]].isna().all(axis=None)
+    assert read["value"].tolist() == pytest.approx(rows["value"].tolist(), nan_ok=True)
 
 
 def test_declarations_may_be_handed_in(info):
@@ -107,6 +130,13 @@ def test_what_is_written_is_read(suffix, rows, tmp_path):
     write_table(rows, path)
     same_bits(read_table(path), merge_tables([rows]))
     assert [found.name for found in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_table_from_before_there_were_ceilings_is_read(suffix, rows, tmp_path):
+    old, path = rows.drop(columns=["floor", "ceiling", "scaled"]), tmp_path / f"results{suffix}"
+    old.to_csv(path, index=False) if suffix == ".csv" else old.to_parquet(path, index=False)
+    same_bits(read_table(path), rows.assign(ceiling=math.nan))
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -10,9 +10,9 @@ from pb_cli.console import messages, output
 
 if TYPE_CHECKING:
     import pandas as pd
-    from pb_eval import Leaderboard
+    from pb_eval import Comparison, Leaderboard
 
-__all__ = ["SHOWN", "board_of", "label", "show_board"]
+__all__ = ["SHOWN", "board_of", "comparison_of", "gain_text", "known_baselines", "label", "number", "show_board"]
 
 SHOWN = (
     "r2_mean_all",
@@ -24,27 +24,48 @@ SHOWN = (
     "direction_match",
     "variance_ratio",
 )
+CEILING = "ceiling (replicate)"
 _ARROWS = {"higher": "↑", "lower": "↓", "target": "→"}
 
 
 def board_of(results: "pd.DataFrame") -> "Leaderboard":
     """Rank the models of a results table; the registry says which of them are baselines."""
     from pb_eval import leaderboard
-    from pb_models import get_model
 
-    baselines = [name for name in results["model"].unique() if get_model(name).is_baseline]
-    return leaderboard(results, baselines)
+    return leaderboard(results, known_baselines(results))
 
 
-def show_board(board: "Leaderboard") -> None:
-    """Print mean scores with their spread over seeds, the gains, and what was left out to compare equals."""
+def comparison_of(results: "pd.DataFrame") -> "Comparison":
+    """Test all pairs of models of a results table."""
+    from pb_eval import compare
+
+    return compare(results, known_baselines(results))
+
+
+def known_baselines(results: "pd.DataFrame") -> list[str]:
+    """Name the models of a results table that the registry knows as baselines."""
+    from pb_models.registry import model_entries
+
+    entries = model_entries()
+    return [name for name in results["model"].unique() if name in entries and entries[name].is_baseline]
+
+
+def show_board(board: "Leaderboard", comparison: "Comparison | None" = None) -> None:
+    """Print mean scores with their spread over seeds, the gains, and what was left out to compare equals.
+
+    With paired tests, ranks that ties share, and intervals of the gains.
+    """
     metrics = _fitting(board, [name for name in SHOWN if name in board.goals] or list(board.goals))
     n_units = int(board.table["n_units"].max())
     first = next(iter(board.goals))
-    output.print(_scores(board, metrics, f"Mean over {n_units} held-out unit{'s' * (n_units != 1)}, by {first}"))
+    ranks = {} if comparison is None else _ranks(comparison, first)
+    title = f"Mean over {n_units} held-out unit{'s' * (n_units != 1)}, by {first}"
+    output.print(_scores(board, metrics, title, ranks))
     if not board.table["is_baseline"].all() and any(board.best_baseline.values()):
-        output.print(_gains(board, metrics))
-    output.print(_legend(board, metrics))
+        output.print(_gains(board, metrics, {} if comparison is None else _bounds(comparison)))
+    output.print(_legend(board, metrics, ranked=bool(ranks)))
+    if comparison is not None and first in comparison.verdicts:
+        messages.print(f"{first}: {comparison.verdicts[first].words}", soft_wrap=True)
     if hidden := len(board.goals) - len(metrics):
         messages.print(f"{hidden} more metrics in results.csv, and with --json.")
     for row in board.dropped[board.dropped["metric"].isin(metrics)].itertuples():
@@ -64,15 +85,37 @@ def label(model: object, profile: object) -> str:
     return str(model) if profile == "default" else f"{model} ({profile})"
 
 
-def _scores(board: "Leaderboard", metrics: list[str], title: str) -> Table:
+def _ranks(comparison: "Comparison", metric: str) -> dict[Any, str]:
+    """Write rank and letters of each model by one metric."""
+    rows = comparison.models[comparison.models["metric"] == metric].dropna(subset=["rank"])
+    return {(row["model"], row["profile"]): f"{row['rank']:.0f} {row['groups']}" for _, row in rows.iterrows()}
+
+
+def _bounds(comparison: "Comparison") -> dict[Any, tuple[float, float]]:
+    """Intervals of the gains by model, profile and metric."""
+    rows = comparison.models.to_dict(orient="records")
+    return {(row["model"], row["profile"], row["metric"]): (row["gain_low"], row["gain_high"]) for row in rows}
+
+
+def _scores(board: "Leaderboard", metrics: list[str], title: str, ranks: dict[Any, str]) -> Table:
     """Lay out models x metrics; best value bold, best baseline marked with a star."""
-    table = _table(board, metrics, title)
+    table = _table(board, metrics, title, ranked=bool(ranks))
     for (model, profile), rows in board.table.groupby(["model", "profile"], sort=False):
         cells: dict[Any, dict[Any, Any]] = rows.set_index("metric").to_dict(orient="index")
         style = "dim" if rows["is_baseline"].any() else ""
         values = [_value(cells[name], best_baseline=board.best_baseline[name] == (model, profile)) for name in metrics]
-        table.add_row(Text(label(model, profile), style=style), *values)
+        rank = [Text(ranks.get((model, profile), ""))] if ranks else []
+        table.add_row(Text(label(model, profile), style=style), *rank, *values)
+    if not all(math.isnan(board.ceilings[name]) for name in metrics):
+        table.add_section()
+        empty = [Text("")] if ranks else []
+        table.add_row(Text(CEILING, style="italic"), *empty, *(_limit(board.ceilings[name]) for name in metrics))
     return table
+
+
+def _limit(value: float) -> Text:
+    """Write a mean ceiling."""
+    return Text("-" if math.isnan(value) else number(value) + " ", style="italic")
 
 
 def _value(cell: dict[Any, Any], *, best_baseline: bool) -> Text:
@@ -80,31 +123,40 @@ def _value(cell: dict[Any, Any], *, best_baseline: bool) -> Text:
     mean, spread = cell["mean"], cell["spread"]
     if math.isnan(mean):
         return Text("undefined" if cell["n_nan"] else "missing", style="dim")
-    text = _number(mean) + ("" if math.isnan(spread) else f" ±{_number(spread)}") + ("*" if best_baseline else " ")
+    text = number(mean) + ("" if math.isnan(spread) else f" ±{number(spread)}") + ("*" if best_baseline else " ")
     return Text(text, style="bold" if cell["best"] else "")
 
 
-def _gains(board: "Leaderboard", metrics: list[str]) -> Table:
+def _gains(board: "Leaderboard", metrics: list[str], bounds: dict[Any, tuple[float, float]]) -> Table:
     """Lay out how much better than the best baseline each model is; green where it is, red where it is not."""
     table = _table(board, metrics, "Gain over each metric's best baseline (positive: better)")
     models = board.table[~board.table["is_baseline"]]
     for (model, profile), rows in models.groupby(["model", "profile"], sort=False):
         gains = rows.set_index("metric")["gain"]
-        table.add_row(label(model, profile), *(_gain(float(gains[name])) for name in metrics))
+        none = (math.nan, math.nan)
+        cells = [gain_text(float(gains[name]), *bounds.get((model, profile, name), none)) for name in metrics]
+        table.add_row(label(model, profile), *cells)
     return table
 
 
-def _gain(value: float) -> Text:
-    """Write one gain with its sign."""
+def gain_text(value: float, low: float = math.nan, high: float = math.nan) -> Text:
+    """Write one gain with its sign, and its interval below; green where it is above 0, red where it is not."""
     if math.isnan(value):
         return Text("-", style="dim")
-    return Text(("+" if value >= 0 else "-") + _number(abs(value)) + " ", style="green" if value > 0 else "red")
+    text = Text(_signed(value) + " ", style="green" if value > 0 else "red")
+    return text if math.isnan(low) else text.append(f"\n{_signed(low)} to {_signed(high)}", style="dim")
 
 
-def _table(board: "Leaderboard", metrics: list[str], title: str) -> Table:
+def _signed(value: float) -> str:
+    return ("+" if value >= 0 else "-") + number(abs(value))
+
+
+def _table(board: "Leaderboard", metrics: list[str], title: str, *, ranked: bool = False) -> Table:
     """Start a table with a column for models and one for each metric."""
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     table.add_column("model", overflow="fold")
+    if ranked:
+        table.add_column("rank")
     for name in metrics:
         first, _, last = name.rpartition("_")
         arrow = _ARROWS[board.goals[name].direction]
@@ -112,16 +164,20 @@ def _table(board: "Leaderboard", metrics: list[str], title: str) -> Table:
     return table
 
 
-def _legend(board: "Leaderboard", metrics: list[str]) -> Text:
+def _legend(board: "Leaderboard", metrics: list[str], *, ranked: bool) -> Text:
     """Explain the marks that were used."""
     parts = ["↑ higher is better", "↓ lower is better", "bold: best", "*: best baseline", "dim: baselines"]
     if board.table["spread"].notna().any():
         parts.append("±: standard deviation over seeds")
+    if not all(math.isnan(board.ceilings[name]) for name in metrics):
+        parts.append("ceiling: what a repeat of the measurement scores")
+    if ranked:
+        parts.append("rank: models that share a letter do not differ")
     if any(board.goals[name].direction == "target" for name in metrics):
         parts.append("→ nearest to its target is best")
     return Text("; ".join(parts), style="dim")
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Three decimals, or three digits where that would show nothing but zeros."""
     return f"{value:.3f}" if abs(value) >= 0.01 or value == 0 else f"{value:.2g}"

@@ -13,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from pb_eval.metric import DRAWS
+
 from pb_cli.plan import Task
 from pb_cli.store import RunFolder
 from pb_cli.threads import limited_threads
@@ -39,12 +41,13 @@ class Event(NamedTuple):
 
 
 class Options(NamedTuple):
-    """How to run: nothing here changes a result, bar rounding between devices and of seeds trained together."""
+    """How to run: nothing here changes a score, bar rounding between devices and of seeds trained together."""
 
     jobs: int = 1
     device: str = "auto"
     save_model: bool = True
     ensemble: bool = False
+    bootstrap: int = DRAWS
 
 
 def execute(tasks: Sequence[Task], folder: RunFolder, options: Options, emit: Callable[[Event], None]) -> None:
@@ -102,7 +105,14 @@ def _attempt(
             emit(Event("step", task.id, step))
 
     try:
-        run_tasks(group, folder, device=options.device, save_model=options.save_model, progress=progress)
+        run_tasks(
+            group,
+            folder,
+            device=options.device,
+            save_model=options.save_model,
+            bootstrap=options.bootstrap,
+            progress=progress,
+        )
     except Exception as error:  # noqa: BLE001 (the boundary of a task: recorded, counted, exit code 1)
         return error
     return None

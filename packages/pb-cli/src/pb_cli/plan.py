@@ -198,7 +198,7 @@ def cannot_answer(model: str, split: str) -> str:
     unseen = get_split(split).unseen
     if unseen == "perturbation" and not get_model(model).unseen_perturbations:
         return "does not predict perturbations it has not seen"
-    if unseen == "dose" and not get_model(model).multi_dose:
+    if unseen == "dose" and not get_model(model).unseen_doses:
         return "does not predict doses it has not seen"
     return ""
 

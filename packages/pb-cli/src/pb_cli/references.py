@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from anndata import AnnData
 from pb_data import Keys, label_array
-from pb_eval import OtherUnit, Reference, TrainingResponse, fit_basis, other_unit, training_response
+from pb_eval import OtherUnit, Reference, TrainingResponse, fit_basis, other_unit, split_half, training_response
 
-__all__ = ["Condition", "references"]
+__all__ = ["Condition", "ceilings", "references"]
 
 
 class Condition(NamedTuple):
@@ -82,6 +82,12 @@ def references(
         )
 
     return {condition: reference(condition) for condition in asked.conditions}
+
+
+def ceilings(reference: Reference) -> dict[str, float]:
+    """Return what a replicate of a condition scores, by metric; the reference's truth remembers it."""
+    found = reference.truth.remember("ceilings", lambda: split_half(reference))
+    return {name: ceiling.value for name, ceiling in found.items()}
 
 
 def response_elsewhere(condition: Condition, seen: Groups) -> TrainingResponse | None:

@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from pb_eval import PredictionInfo, read_prediction
+from pb_eval.metric import DRAWS
 
 from pb_cli.console import messages
+from pb_cli.floors import with_quick_floor
 from pb_cli.references import Condition
 from pb_cli.runner import score
 from pb_cli.unit import Unit, prepare
@@ -16,8 +18,10 @@ from pb_cli.unit import Unit, prepare
 __all__ = ["rescore"]
 
 
-def rescore(path: Path, data: Path | None = None) -> pd.DataFrame:
+def rescore(path: Path, data: Path | None = None, bootstrap: int = DRAWS) -> pd.DataFrame:
     """Give the rows of one prediction file; `data` overrides where its data file lies.
+
+    `bootstrap` is the number of resamples of its cells for the interval of each score.
 
     Raises
     ------
@@ -37,7 +41,8 @@ def rescore(path: Path, data: Path | None = None) -> pd.DataFrame:
         known = ", ".join(sorted({condition.perturbation for condition in unit.references}))
         msg = f"{path}: it predicts none of the perturbations measured in {unit.split.held_out!r} ({known})."
         raise ValueError(msg)
-    return score(predictions, unit, info)
+    asked = unit._replace(references={condition: unit.references[condition] for condition in predictions})
+    return with_quick_floor(score(predictions, asked, info, bootstrap), asked, info)
 
 
 def _check_complete(path: Path, info: PredictionInfo) -> None:

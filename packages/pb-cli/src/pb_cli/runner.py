@@ -13,12 +13,13 @@ import anndata as ad
 import pb_models
 from anndata import AnnData
 from pb_data import write_manifest
-from pb_eval import PredictionInfo, evaluate, result_rows, write_prediction, write_table
+from pb_eval import PredictionInfo, evaluate, intervals, result_rows, write_prediction, write_table
+from pb_eval.metric import DRAWS
 from pb_eval.table import merge_tables
 from pb_models import Model, TrainingStep
 
 from pb_cli.plan import Task
-from pb_cli.references import Condition
+from pb_cli.references import Condition, ceilings
 from pb_cli.resources import peak_memory, reset_peak_memory, versions
 from pb_cli.store import RunFolder, write_text
 from pb_cli.supervised.task import SupervisedTask
@@ -44,6 +45,7 @@ def run_tasks(
     *,
     device: str = "auto",
     save_model: bool = True,
+    bootstrap: int = DRAWS,
     progress: Callable[[TrainingStep], None] | None = None,
 ) -> None:
     """Run one task, or several that differ in their seeds only and are trained together, and write their folders.
@@ -73,7 +75,7 @@ def run_tasks(
         for task, model, draft, log in zip(tasks, models, drafts, logs, strict=True):
             fitted = predict(model, unit)
             log.write(f"costs {json.dumps(fitted.costs)}\n")
-            write_task(task, unit, fitted, draft, save_model=save_model)
+            write_task(task, unit, fitted, draft, save_model=save_model, bootstrap=bootstrap)
 
 
 def unit_of(task: Task) -> Unit:
@@ -112,32 +114,47 @@ def predict(model: Model, unit: Unit) -> Fitted:
     return Fitted(model, predictions, costs)
 
 
-def write_task(task: Task, unit: Unit, fitted: Fitted, folder: Path, *, save_model: bool) -> None:
+def write_task(
+    task: Task, unit: Unit, fitted: Fitted, folder: Path, *, save_model: bool, bootstrap: int = DRAWS
+) -> None:
     """Write manifest, prediction, model, scores and costs of a task."""
     write_manifest(unit.split, folder / "manifest.json")
     info = describe(task, unit, fitted)
     write_prediction(folder / "prediction.h5ad", join(fitted.predictions, unit), info)
     if save_model:
         fitted.model.save(folder / "model")
-    write_table(score(fitted.predictions, unit, info), folder / "metrics.csv")
+    write_table(score(fitted.predictions, unit, info, bootstrap), folder / "metrics.csv")
     record = {"task": task.id, "costs": fitted.costs, "fit": fitted.model.fit_record, "versions": versions()}
     write_text(folder / "task.json", json.dumps(record, indent=2) + "\n")
 
 
-def score(predictions: dict[Condition, AnnData], unit: Unit, info: PredictionInfo) -> "pd.DataFrame":
-    """Compare each condition's prediction with its measured cells: one row per condition and metric."""
-    return merge_tables(
-        result_rows(
-            info,
-            evaluate(prediction.X, unit.references[condition]),
-            context=condition.context,
-            perturbation=condition.perturbation,
-            dose=condition.dose,
-            n_predicted=prediction.n_obs,
-            n_true=unit.references[condition].truth.n_cells,
+def score(
+    predictions: dict[Condition, AnnData], unit: Unit, info: PredictionInfo, bootstrap: int = DRAWS
+) -> "pd.DataFrame":
+    """Compare each condition's prediction with its measured cells: one row per condition and metric.
+
+    The ceiling is computed here, once a process and unit, so that a task needs nothing but its line: it costs about as
+    much as scoring three predictions. The floor is known when the baselines are: `RunFolder.collect`.
+    """
+    tables = []
+    for condition, prediction in predictions.items():
+        reference = unit.references[condition]
+        cells = reference.cells(prediction.X)
+        scores = evaluate(cells, reference)
+        tables.append(
+            result_rows(
+                info,
+                scores,
+                intervals=intervals(cells, reference, scores, draws=bootstrap),
+                context=condition.context,
+                perturbation=condition.perturbation,
+                dose=condition.dose,
+                n_predicted=prediction.n_obs,
+                n_true=reference.truth.n_cells,
+                ceilings=ceilings(reference),
+            )
         )
-        for condition, prediction in predictions.items()
-    )
+    return merge_tables(tables)
 
 
 def describe(task: Task, unit: Unit, fitted: Fitted) -> PredictionInfo:

@@ -130,13 +130,24 @@ class RunFolder:
         return record
 
     def collect(self, tasks: Sequence[Task]) -> "pd.DataFrame":
-        """Merge the scores of the finished tasks into `results.csv` and `results.parquet`, costs into `tasks.csv`."""
+        """Merge the scores of the finished tasks into `results.csv` and `results.parquet`, costs into `tasks.csv`.
+
+        The floor of a unit is the best of all baselines of the run.
+        """
         import pandas as pd
-        from pb_eval import read_table, write_table
+        from pb_eval import read_table, with_floor, write_table
         from pb_eval.table import merge_tables
+        from pb_models.registry import model_entries
 
         done = [task for task in tasks if self.is_done(task)]
         results = merge_tables(read_table(self.task(task) / "metrics.csv") for task in done)
+        simple = [name for name, entry in model_entries().items() if entry.is_baseline]
+        goals = None
+        if (results["space"] == "labels").any():
+            from pb_cli.supervised.scores import label_baselines, label_goals
+
+            simple, goals = label_baselines(), label_goals()
+        results = with_floor(results, results[results["model"].isin(simple)], goals=goals)
         for name in ("results.csv", "results.parquet"):
             write_table(results, self.path / name)
         costs = [{"task": task.id, "status": self._status(task)} | self._costs(task) for task in tasks]

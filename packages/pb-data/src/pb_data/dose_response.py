@@ -40,7 +40,7 @@ class SimulationSettings:
     n_combinations
         Number of pairs, each part at the same dose.
     n_interacting
-        How many of the pairs, the last ones, interact; the others add their log factors.
+        How many of the pairs, the last ones, interact; the others add their log factors. None: one, if there is a pair.
     interaction
         k: an interacting pair's log factor is (1 + k) times the sum of its parts'; -1 annuls it.
     n_cells
@@ -66,7 +66,7 @@ class SimulationSettings:
     doses: tuple[float, ...] = (0.1, 1.0, 10.0)
     n_perturbations: int = 3
     n_combinations: int = 2
-    n_interacting: int = 1
+    n_interacting: int | None = None
     interaction: float = 0.5
     n_cells: int = 30
     n_controls: int = 100
@@ -79,13 +79,13 @@ class SimulationSettings:
     def __post_init__(self) -> None:
         least = {"n_contexts": 1, "n_perturbations": 1, "n_cells": 2, "n_controls": 2, "n_genes": 1, "n_responding": 1}
         for name, bound in {**least, "n_combinations": 0, "n_interacting": 0, "max_log2_fold": 1, "seed": 0}.items():
-            if not (value := getattr(self, name)) >= bound:
+            if (value := getattr(self, name)) is not None and not value >= bound:
                 msg = f"{name} is {value}; give at least {bound}"
                 raise ValueError(msg)
         pairs = self.n_perturbations * (self.n_perturbations - 1) // 2
         most = {"n_combinations": pairs, "n_interacting": self.n_combinations, "n_responding": self.n_genes}
         for name, bound in most.items():
-            if (value := getattr(self, name)) > bound:
+            if (value := getattr(self, name)) is not None and value > bound:
                 msg = f"{name} is {value}, but there can be no more than {bound} of them here"
                 raise ValueError(msg)
         doses = np.array(self.doses, dtype=np.float64)
@@ -95,6 +95,11 @@ class SimulationSettings:
         if not (np.isfinite(self.hill) and self.hill > 0 and np.isfinite(self.interaction)):
             msg = f"hill is {self.hill} and interaction {self.interaction}; give a number above 0, and any number"
             raise ValueError(msg)
+
+    @property
+    def interacting_pairs(self) -> int:
+        """How many pairs interact."""
+        return min(1, self.n_combinations) if self.n_interacting is None else self.n_interacting
 
     @property
     def n_groups(self) -> int:
@@ -161,7 +166,7 @@ class Responses:
     @property
     def interactions(self) -> dict[str, float]:
         """Label of each pair -> its interaction, 0 where log factors add."""
-        additive = self.settings.n_combinations - self.settings.n_interacting
+        additive = self.settings.n_combinations - self.settings.interacting_pairs
         names = list(self.labels)[self.settings.n_perturbations :]
         return {name: self.settings.interaction if index >= additive else 0.0 for index, name in enumerate(names)}
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
 
 from pb_eval.genes import sign_agreement
-from pb_eval.matrix import ROUNDING
+from pb_eval.matrix import ROUNDING, Numbers
 from pb_eval.means import pearson, r2_score
 
 if TYPE_CHECKING:
@@ -47,33 +47,33 @@ def shift(mean: NDArray[np.float64], control_mean: NDArray[np.float64]) -> NDArr
     return np.where(np.abs(difference) > ROUNDING * np.maximum(np.abs(mean), np.abs(control_mean)), difference, 0.0)
 
 
-def cosine(truth: NDArray[np.float64], prediction: NDArray[np.float64]) -> float:
-    """Cosine of the angle between two vectors, ``t . p / (|t| |p|)``.
+def cosine(truth: NDArray[np.float64], prediction: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cosine of the angle between two vectors along the last axis, ``t . p / (|t| |p|)``.
 
     A zero prediction gives 0 (no skill), a zero truth nan (nothing to be told).
 
     Examples
     --------
     >>> cosine(np.array([1.0, 0.0]), np.array([0.0, 3.0]))
-    0.0
+    np.float64(0.0)
     """
-    if not truth.any():
-        return float("nan")
-    product = np.linalg.norm(truth) * np.linalg.norm(prediction)
-    return float(np.clip(truth @ prediction / product, -1.0, 1.0)) if product > 0 else 0.0
+    product = np.linalg.norm(truth, axis=-1) * np.linalg.norm(prediction, axis=-1)
+    dot = np.sum(truth * prediction, axis=-1)
+    angle = np.divide(dot, product, out=np.zeros_like(dot), where=product > 0)
+    return np.where(np.any(truth != 0, axis=-1), np.clip(angle, -1.0, 1.0), np.nan)[()]
 
 
-def spearman(truth: NDArray[np.float64], prediction: NDArray[np.float64]) -> float:
-    """Spearman correlation: Pearson correlation of ranks, ties sharing their mean rank.
+def spearman(truth: NDArray[np.float64], prediction: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Spearman correlation along the last axis: Pearson correlation of ranks, ties sharing their mean rank.
 
     A constant prediction gives 0 (no skill), a constant truth nan (nothing to be told).
 
     Examples
     --------
-    >>> round(spearman(np.array([1.0, 2.0, 3.0]), np.array([10.0, 20.0, 15.0])), 9)
-    0.5
+    >>> spearman(np.array([1.0, 2.0, 3.0]), np.array([10.0, 20.0, 15.0])).round(9)
+    np.float64(0.5)
     """
-    return float(pearson(stats.rankdata(truth), stats.rankdata(prediction)))
+    return pearson(stats.rankdata(truth, axis=-1), stats.rankdata(prediction, axis=-1))
 
 
 def residual(cells: Cells, training_shift: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -87,7 +87,7 @@ def residual(cells: Cells, training_shift: NDArray[np.float64]) -> NDArray[np.fl
     return np.where(np.abs(difference) > _STORED * size, difference, 0.0)
 
 
-def similarity(prediction: Cells, reference: Reference, *, measure: str, specific: bool = False) -> float:
+def similarity(prediction: Cells, reference: Reference, *, measure: str, specific: bool = False) -> Numbers:
     """Likeness of the true and the predicted shift.
 
     Parameters
@@ -101,30 +101,30 @@ def similarity(prediction: Cells, reference: Reference, *, measure: str, specifi
         pair = residual(reference.truth, reference.training_shift), residual(prediction, reference.training_shift)
     else:
         pair = reference.truth.shift, prediction.shift
-    return float(_MEASURES[measure](*pair))
+    return _MEASURES[measure](*pair)
 
 
-def r2_score_delta(prediction: Cells, reference: Reference) -> float:
+def r2_score_delta(prediction: Cells, reference: Reference) -> Numbers:
     """Coefficient of determination of shifts."""
     return r2_score(reference.truth.shift, prediction.shift)
 
 
-def r2_weighted_delta(prediction: Cells, reference: Reference) -> float:
+def r2_weighted_delta(prediction: Cells, reference: Reference) -> Numbers:
     """Coefficient of determination of shifts, genes weighted by the reference's weights."""
     return r2_score(reference.truth.shift, prediction.shift, reference.weights)
 
 
-def pearson_delta(prediction: Cells, reference: Reference) -> float:
+def pearson_delta(prediction: Cells, reference: Reference) -> Numbers:
     """Pearson correlation over genes of the true and the predicted shift."""
-    return float(pearson(reference.truth.shift, prediction.shift))
+    return pearson(reference.truth.shift, prediction.shift)
 
 
-def cosine_delta(prediction: Cells, reference: Reference) -> float:
+def cosine_delta(prediction: Cells, reference: Reference) -> Numbers:
     """Cosine of the angle between the true and the predicted shift."""
     return cosine(reference.truth.shift, prediction.shift)
 
 
-_MEASURES: dict[str, Callable[..., Any]] = {
+_MEASURES: dict[str, Callable[..., Numbers]] = {
     "pearson": pearson,
     "spearman": spearman,
     "cosine": cosine,

@@ -9,6 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pb_eval.matrix import Numbers
     from pb_eval.reference import Cells, Reference
 
 __all__ = ["discrimination", "share_beaten"]
@@ -22,7 +23,7 @@ def share_beaten(
     others: NDArray[np.float64],
     counted: NDArray[np.bool_] | None = None,
     distance: str = "l2",
-) -> float:
+) -> Numbers:
     """Share of the other units whose truth is farther from the prediction than its own truth is, ties counted half.
 
     1 where its own truth is the nearest, 0.5 in expectation for a prediction that tells nothing, ``1 - k / (n - 1)``
@@ -31,7 +32,7 @@ def share_beaten(
     Parameters
     ----------
     prediction, truth
-        ``(genes,)``.
+        ``(..., genes)``.
     others
         ``(units, genes)``.
     counted
@@ -43,18 +44,20 @@ def share_beaten(
     Examples
     --------
     >>> share_beaten(np.array([1.0, 0.0]), np.array([2.0, 0.0]), np.array([[0.0, 3.0], [1.0, 0.0]]))
-    0.5
+    np.float64(0.5)
     """
     if not len(others):
         return float("nan")
     weights = np.ones(others.shape) if counted is None else counted.astype(np.float64)
-    own = _DISTANCES[distance](prediction, truth[None, :], weights)
-    theirs = _DISTANCES[distance](prediction, others, weights)
+    own = np.stack([_DISTANCES[distance](prediction, truth, weight) for weight in weights], axis=-1)
+    pairs = zip(others, weights, strict=True)
+    theirs = np.stack([_DISTANCES[distance](prediction, other, weight) for other, weight in pairs], axis=-1)
     tie = np.abs(theirs - own) <= _CLOSE * np.maximum(np.abs(theirs), np.abs(own))
-    return float(np.mean(np.where(tie, 0.5, theirs > own)))
+    share: Numbers = np.mean(np.where(tie, 0.5, theirs > own), axis=-1)
+    return share
 
 
-def discrimination(prediction: Cells, reference: Reference, *, distance: str, of: str = "shift") -> float:
+def discrimination(prediction: Cells, reference: Reference, *, distance: str, of: str = "shift") -> Numbers:
     """Share of the other units whose truth is farther from the prediction than its own truth is.
 
     The genes that either unit's perturbation targets are left out of each comparison: knowing what was targeted is not
@@ -81,19 +84,19 @@ def discrimination(prediction: Cells, reference: Reference, *, distance: str, of
 
 
 def _l1(x: NDArray[np.float64], y: NDArray[np.float64], counted: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum of absolute differences, ``(units,)``."""
-    return np.asarray(np.sum(counted * np.abs(x - y), axis=1))
+    """Sum of absolute differences, ``(...,)``."""
+    return np.asarray(np.abs(x - y) @ counted)
 
 
 def _l2(x: NDArray[np.float64], y: NDArray[np.float64], counted: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Root of the sum of squared differences, ``(units,)``."""
-    return np.asarray(np.sqrt(np.sum(counted * (x - y) ** 2, axis=1)))
+    """Root of the sum of squared differences, ``(...,)``."""
+    return np.asarray(np.sqrt((x - y) ** 2 @ counted))
 
 
 def _cosine(x: NDArray[np.float64], y: NDArray[np.float64], counted: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return 1 - cosine of the angle, 1 where there is none, ``(units,)``."""
-    size = np.sqrt(np.sum(counted * x**2, axis=1) * np.sum(counted * y**2, axis=1))
-    dot = np.sum(counted * (x * y), axis=1)
+    """Return 1 - cosine of the angle, 1 where there is none, ``(...,)``."""
+    size = np.sqrt((x**2 @ counted) * (y**2 @ counted))
+    dot = np.asarray((x * y) @ counted)
     return np.asarray(1.0 - np.divide(dot, size, out=np.zeros_like(dot), where=size > 0))
 
 

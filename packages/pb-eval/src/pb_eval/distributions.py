@@ -8,7 +8,7 @@ import numpy as np
 
 from pb_eval import distances, transport
 from pb_eval.distances import distance_sum, energy_distance
-from pb_eval.matrix import Matrix, as_matrix, moments, subsample
+from pb_eval.matrix import Matrix, Numbers, as_matrix, moments, subsample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "correlation_distance",
+    "cut",
     "distance",
     "distance_sum",
     "edistance",
@@ -57,7 +58,7 @@ def equal_sizes(
     [3, 3]
     """
     size = min(len(x), len(y))
-    return _cut(x, size, seed), _cut(y, size, seed)
+    return cut(x, size, seed), cut(y, size, seed)
 
 
 def gene_wasserstein(x: Matrix, y: Matrix) -> float:
@@ -139,11 +140,14 @@ def distance(
     return error / below if below > 0 else float("inf")
 
 
-def variance_ratio(prediction: Cells, reference: Reference) -> float:
+def variance_ratio(prediction: Cells, reference: Reference) -> Numbers:
     """Median of predicted over true variance, over the genes that vary in truth."""
     truth, predicted = reference.truth.moments.variance, prediction.moments.variance
-    varies = truth > 0
-    return float(np.median(predicted[varies] / truth[varies])) if varies.any() else float("nan")
+    ratio = np.divide(predicted, truth, out=np.full_like(truth, np.nan), where=truth > 0)
+    ordered, last = np.sort(ratio, axis=-1), np.sum(truth > 0, axis=-1) - 1  # nan comes last
+    middle = np.stack([last // 2, (last + 1) // 2], axis=-1)
+    median: Numbers = np.take_along_axis(ordered, middle, axis=-1).mean(axis=-1)
+    return median
 
 
 def _between(first: Cells, second: Cells, owner: Cells, name: str, size: int, reference: Reference) -> float:
@@ -153,14 +157,21 @@ def _between(first: Cells, second: Cells, owner: Cells, name: str, size: int, re
 
     def compute() -> float:
         groups = (group.matrix if chosen.space == "log1p" else group.coordinates for group in (first, second))
-        x, y = (_cut(group, size, reference.seed) for group in groups)
+        x, y = (cut(group, size, reference.seed) for group in groups)
         return float(chosen.function(x, y, reference))
 
     return owner.remember((name, first is reference.control, size), compute)
 
 
-def _cut(group: Any, size: int, seed: int) -> Any:
-    """Draw ``size`` of a group's cells, in their order."""
+def cut(group: Any, size: int, seed: int) -> Any:
+    """Draw ``size`` of a group's cells, in their order.
+
+    Examples
+    --------
+    >>> cut(np.array([[0.0], [1.0], [2.0]]), 2, seed=1)
+    array([[0.],
+           [2.]])
+    """
     n_cells = group.shape[0]
     return group if n_cells == size else group[np.sort(subsample(n_cells, size, seed))]
 

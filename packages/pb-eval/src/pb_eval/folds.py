@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from pb_eval.matrix import ROUNDING
+from pb_eval.matrix import ROUNDING, Numbers
 from pb_eval.means import pearson
 
 if TYPE_CHECKING:
@@ -40,36 +40,42 @@ def log_fold(mean: NDArray[np.float64], control_mean: NDArray[np.float64]) -> ND
     return np.where(same, 0.0, np.log2((mean + _PSEUDOCOUNT) / (control_mean + _PSEUDOCOUNT)))
 
 
-def normalised_error(truth: NDArray[np.float64], prediction: NDArray[np.float64]) -> float:
+def normalised_error(truth: NDArray[np.float64], prediction: NDArray[np.float64]) -> NDArray[np.float64]:
     """Absolute error over the size of the truth, ``sum |p - t| / sum |t|``; 1 for no change, nan for no true change.
+
+    Parameters
+    ----------
+    truth, prediction
+        ``(..., genes)``.
 
     Examples
     --------
     >>> normalised_error(np.array([1.0, -3.0]), np.array([2.0, -3.0]))
-    0.25
+    np.float64(0.25)
     """
-    size = float(np.abs(truth).sum())
-    return float(np.abs(prediction - truth).sum() / size) if size > 0 else float("nan")
+    size, error = np.abs(truth).sum(axis=-1), np.abs(prediction - truth).sum(axis=-1)
+    relative = np.divide(error, size, out=np.full_like(error, np.nan), where=size > 0)
+    return np.asarray(relative)[()]
 
 
-def lfc_nmae(prediction: Cells, reference: Reference) -> float:
+def lfc_nmae(prediction: Cells, reference: Reference) -> Numbers:
     """Normalised absolute error of the log fold changes of the significant genes."""
     return normalised_error(*_significant(prediction, reference))
 
 
-def pearson_lfc(prediction: Cells, reference: Reference) -> float:
+def pearson_lfc(prediction: Cells, reference: Reference) -> Numbers:
     """Pearson correlation of the log fold changes of the significant genes."""
     truth, predicted = _significant(prediction, reference)
-    return float(pearson(truth, predicted)) if truth.size else float("nan")
+    return pearson(truth, predicted) if truth.size else float("nan")
 
 
-def spearman_lfc(prediction: Cells, reference: Reference) -> float:
+def spearman_lfc(prediction: Cells, reference: Reference) -> Numbers:
     """Spearman correlation of the log fold changes of the significant genes."""
-    truth, predicted = (stats.rankdata(values) for values in _significant(prediction, reference))
-    return float(pearson(truth, predicted)) if truth.size else float("nan")
+    truth, predicted = (stats.rankdata(values, axis=-1) for values in _significant(prediction, reference))
+    return pearson(truth, predicted) if truth.size else float("nan")
 
 
 def _significant(prediction: Cells, reference: Reference) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Take true and predicted log fold changes of the genes that are significant in truth."""
     genes = reference.significant
-    return reference.truth.log_fold[genes], prediction.log_fold[genes]
+    return reference.truth.log_fold[..., genes], prediction.log_fold[..., genes]

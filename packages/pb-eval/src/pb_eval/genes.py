@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pb_eval.matrix import Numbers
     from pb_eval.reference import Cells, Reference
 
 __all__ = [
@@ -43,18 +44,19 @@ def rank_up_regulated(score: NDArray[np.float64], shift: NDArray[np.float64], ge
     Parameters
     ----------
     score, shift
-        ``(genes,)``, of a group against control.
+        ``(..., genes)``, of a group against control.
 
     Returns
     -------
-    Column indices, ``(genes,)``.
+    Column indices, ``(..., genes)``.
 
     Examples
     --------
     >>> rank_up_regulated(np.array([0.5, 0.9, 0.5]), np.array([0.0, 2.0, 0.0]), ["B", "C", "A"])
     array([1, 2, 0])
     """
-    return np.lexsort((np.asarray(genes, dtype=str), -shift, -score))
+    places = np.unique(np.asarray(genes, dtype=str), return_inverse=True)[1]
+    return np.lexsort((np.broadcast_to(places, score.shape), -shift, -score))
 
 
 def overlap(truth: NDArray[np.intp], prediction: NDArray[np.intp]) -> float:
@@ -128,16 +130,24 @@ def strongest(chosen: GeneSet, size: NDArray[np.float64], genes: Sequence[str], 
     return chosen[order[:k]]
 
 
-def sign_agreement(truth: NDArray[np.float64], prediction: NDArray[np.float64]) -> float:
+def sign_agreement(truth: NDArray[np.float64], prediction: NDArray[np.float64]) -> NDArray[np.float64]:
     """Share of true shifts whose sign the prediction has; true zeros are left out, nan where nothing is left.
+
+    Parameters
+    ----------
+    truth, prediction
+        ``(..., genes)``.
 
     Examples
     --------
-    >>> sign_agreement(np.array([1.0, -2.0, 0.0, 3.0]), np.array([0.1, 5.0, 1.0, 0.0])).__round__(3)
-    0.333
+    >>> sign_agreement(np.array([1.0, -2.0, 0.0, 3.0]), np.array([0.1, 5.0, 1.0, 0.0])).round(3)
+    np.float64(0.333)
     """
     moved = truth != 0
-    return float(np.mean(np.sign(truth[moved]) == np.sign(prediction[moved]))) if moved.any() else float("nan")
+    right = np.sum(moved & (np.sign(truth) == np.sign(prediction)), axis=-1, dtype=np.float64)
+    n_moved = np.sum(moved, axis=-1)
+    share = np.divide(right, n_moved, out=np.full_like(right, np.nan), where=n_moved > 0)
+    return np.asarray(share)[()]
 
 
 def overlap_top100(prediction: Cells, reference: Reference) -> float:
@@ -145,10 +155,10 @@ def overlap_top100(prediction: Cells, reference: Reference) -> float:
     return overlap(reference.up_regulated(reference.truth, 100), reference.up_regulated(prediction, 100))
 
 
-def direction_match(prediction: Cells, reference: Reference) -> float:
+def direction_match(prediction: Cells, reference: Reference) -> Numbers:
     """Share of the significant genes that are predicted to move the right way."""
     genes = reference.significant
-    return sign_agreement(reference.truth.shift[genes], prediction.shift[genes])
+    return sign_agreement(reference.truth.shift[..., genes], prediction.shift[..., genes])
 
 
 def top(prediction: Cells, reference: Reference, *, k: int, measure: str) -> float:

@@ -10,9 +10,12 @@ from scipy import sparse
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["ROUNDING", "Matrix", "Moments", "as_matrix", "linear_means", "moments", "subsample"]
+__all__ = ["ROUNDING", "Matrix", "Moments", "Numbers", "as_matrix", "linear", "linear_means", "moments", "subsample"]
 
 Matrix: TypeAlias = "NDArray[Any] | sparse.csr_matrix[Any] | sparse.csr_array[Any]"
+
+Numbers: TypeAlias = "float | NDArray[np.float64]"
+"""One value, or one for each of a stack of resamples."""
 
 ROUNDING = 1e-12
 """Relative size below which a difference of float64 sums is rounding, not signal."""
@@ -110,16 +113,22 @@ def linear_means(matrix: Matrix) -> NDArray[np.float64]:
     """
     n_cells, n_genes = (int(length) for length in matrix.shape)
     if not isinstance(matrix, np.ndarray):
-        values = _linear(matrix.data)
+        values = linear(matrix.data)
         return np.asarray(np.bincount(matrix.indices, weights=values, minlength=n_genes) / n_cells)
     total = np.zeros(n_genes)
     for start in range(0, n_cells, _ROWS):
-        total += _linear(matrix[start : start + _ROWS]).sum(axis=0)
+        total += linear(matrix[start : start + _ROWS]).sum(axis=0)
     return total / n_cells
 
 
-def _linear(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Undo log1p."""
+def linear(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Expression before log1p, ``exp(x) - 1`` of values cut to 0 to 50.
+
+    Examples
+    --------
+    >>> linear(np.array([0.0, np.log(4.0)])).round(9)
+    array([0., 3.])
+    """
     return np.asarray(np.expm1(np.clip(values, 0.0, _LARGEST, dtype=np.float64)))
 
 

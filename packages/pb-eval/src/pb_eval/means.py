@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pb_eval.matrix import ROUNDING, Matrix, subsample
+from pb_eval.matrix import ROUNDING, Matrix, Numbers, subsample
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,29 +59,28 @@ def pearson(truth: NDArray[np.float64], prediction: NDArray[np.float64]) -> NDAr
 
 def r2_score(
     truth: NDArray[np.float64], prediction: NDArray[np.float64], weights: NDArray[np.float64] | None = None
-) -> float:
-    """Coefficient of determination, ``1 - sum w (t - p)^2 / sum w (t - mean_w t)^2``.
+) -> NDArray[np.float64]:
+    """Coefficient of determination along the last axis, ``1 - sum w (t - p)^2 / sum w (t - mean_w t)^2``.
 
     A constant truth gives nan. Without weights it is scikit-learn's ``r2_score(truth, prediction)``.
 
     Parameters
     ----------
     truth, prediction
-        ``(genes,)``.
+        ``(..., genes)``.
     weights
         ``(genes,)``, not negative; None weighs all alike.
 
     Examples
     --------
     >>> r2_score(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 4.0]))
-    0.5
+    np.float64(0.5)
     """
-    w = np.ones_like(truth) if weights is None else weights
-    counted = truth[w > 0]
-    if not _centred(counted).any():
-        return float("nan")
-    total = w @ (truth - np.average(truth, weights=w)) ** 2
-    return float(1.0 - w @ (truth - prediction) ** 2 / total)
+    w = np.ones(truth.shape[-1]) if weights is None else weights
+    varies = np.any(_centred(truth[..., w > 0]) != 0, axis=-1)
+    error, total = (truth - prediction) ** 2 @ w, (truth - ((truth @ w) / w.sum())[..., None]) ** 2 @ w
+    score = 1.0 - np.divide(error, total, out=np.full_like(error, np.nan), where=varies)
+    return np.asarray(score)[()]
 
 
 def resampled_means(matrix: Matrix, *, draws: int = 100, fraction: float = 0.8, seed: int = 0) -> NDArray[np.float64]:
@@ -117,17 +116,17 @@ def resampled_means(matrix: Matrix, *, draws: int = 100, fraction: float = 0.8, 
     return means / size
 
 
-def r2_mean_all(prediction: Cells, reference: Reference) -> float:
+def r2_mean_all(prediction: Cells, reference: Reference) -> Numbers:
     """Squared Pearson correlation of means over all genes."""
-    return float(pearson(reference.truth.mean, prediction.mean) ** 2)
+    return pearson(reference.truth.mean, prediction.mean) ** 2
 
 
-def r2_mean_top20(prediction: Cells, reference: Reference) -> float:
+def r2_mean_top20(prediction: Cells, reference: Reference) -> Numbers:
     """Squared Pearson correlation of means over the 20 most up-regulated genes."""
     return _r2_of_top(prediction, reference, 20)
 
 
-def r2_mean_top100(prediction: Cells, reference: Reference) -> float:
+def r2_mean_top100(prediction: Cells, reference: Reference) -> Numbers:
     """Squared Pearson correlation of means over the 100 most up-regulated genes."""
     return _r2_of_top(prediction, reference, 100)
 
@@ -147,32 +146,32 @@ def r2_mean_top100_resampled(prediction: Cells, reference: Reference) -> float:
     return _resampled_r2_of_top(prediction, reference, 100)
 
 
-def mse_mean(prediction: Cells, reference: Reference) -> float:
+def mse_mean(prediction: Cells, reference: Reference) -> Numbers:
     """Mean over genes of the squared difference of means."""
-    return float(np.mean((reference.truth.mean - prediction.mean) ** 2))
+    return _over_genes((reference.truth.mean - prediction.mean) ** 2)
 
 
-def mae_mean(prediction: Cells, reference: Reference) -> float:
+def mae_mean(prediction: Cells, reference: Reference) -> Numbers:
     """Mean over genes of the absolute difference of means."""
-    return float(np.mean(np.abs(reference.truth.mean - prediction.mean)))
+    return _over_genes(np.abs(reference.truth.mean - prediction.mean))
 
 
-def rmse_mean(prediction: Cells, reference: Reference) -> float:
+def rmse_mean(prediction: Cells, reference: Reference) -> Numbers:
     """Square root of the mean over genes of the squared difference of means."""
-    return float(np.sqrt(mse_mean(prediction, reference)))
+    return np.sqrt(mse_mean(prediction, reference))
 
 
-def r2_score_mean(prediction: Cells, reference: Reference) -> float:
+def r2_score_mean(prediction: Cells, reference: Reference) -> Numbers:
     """Coefficient of determination of means."""
     return r2_score(reference.truth.mean, prediction.mean)
 
 
-def wmse_mean(prediction: Cells, reference: Reference) -> float:
+def wmse_mean(prediction: Cells, reference: Reference) -> Numbers:
     """Squared difference of means, averaged with the reference's weights of genes."""
-    return float(np.average((reference.truth.mean - prediction.mean) ** 2, weights=reference.weights))
+    return _over_genes((reference.truth.mean - prediction.mean) ** 2, reference.weights)
 
 
-def mse_mean_corrected(prediction: Cells, reference: Reference) -> float:
+def mse_mean_corrected(prediction: Cells, reference: Reference) -> Numbers:
     """Squared difference of means less what the finite number of true cells adds to it.
 
     ``mean_g [(t_g - p_g)^2 - v_g / n]`` with the variance ``v_g`` over ``n`` true cells: in expectation the squared
@@ -180,12 +179,18 @@ def mse_mean_corrected(prediction: Cells, reference: Reference) -> float:
     it taken off, inflating the variance would pay.
     """
     noise = reference.truth.moments.variance / reference.truth.n_cells
-    return float(np.mean((reference.truth.mean - prediction.mean) ** 2 - noise))
+    return _over_genes((reference.truth.mean - prediction.mean) ** 2 - noise)
 
 
-def _r2_of_top(prediction: Cells, reference: Reference, k: int) -> float:
+def _over_genes(values: NDArray[np.float64], weights: NDArray[np.float64] | None = None) -> Numbers:
+    """Mean along the last axis."""
+    mean: Numbers = np.average(values, axis=-1, weights=weights)
+    return mean
+
+
+def _r2_of_top(prediction: Cells, reference: Reference, k: int) -> Numbers:
     genes = reference.top_genes(k)
-    return float(pearson(reference.truth.mean[genes], prediction.mean[genes]) ** 2)
+    return pearson(reference.truth.mean[..., genes], prediction.mean[..., genes]) ** 2
 
 
 def _resampled_r2_of_top(prediction: Cells, reference: Reference, k: int) -> float:

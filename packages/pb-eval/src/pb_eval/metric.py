@@ -10,12 +10,21 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pb_eval.reference import Cells, Reference
+    import numpy as np
+    from numpy.typing import NDArray
 
-__all__ = ["INF", "NAN", "Metric"]
+    from pb_eval.reference import Cells, Reference
+    from pb_eval.resampling import Resampled, ResampledReference
+
+__all__ = ["DRAWS", "INF", "NAN", "Metric", "Sampling"]
 
 NAN = math.nan
 INF = math.inf
+
+Sampling = Literal["unbiased", "inverse", "root", "correlation", "squared correlation", "determination", "unknown"]
+
+DRAWS = 100
+"""Resamples where nobody says how many: the ends of a 95 % interval are then known to a seventh of its half width."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +55,16 @@ class Metric:
     degenerate
         Value for each degenerate input that leaves the formula undefined; every other input gives a finite value. A
         prediction without a shift or spread scores as no skill, a truth without one cannot score anything (nan).
+    draws
+        Where its values on resampled cells are computed all at once, for its bootstrap interval, ``"module:function"``
+        of ``(prediction: Resampled, reference: ResampledReference) -> (draws,)``; often ``function`` itself, which then
+        works along the last axis of stacks of means. Empty: no interval.
     default
         Whether it is computed where nobody names metrics.
+    sampling
+        How the score of a replicate moves with the number n of cells (:mod:`pb_eval.sampling`): not at all
+        (``unbiased``), its distance from perfect as 1/n (``inverse``) or n^(-1/2) (``root``), as a correlation of two
+        noisy vectors, its square or their coefficient of determination, or as seen at two sizes (``unknown``).
     version
         Raised whenever a value changes for the same input.
     definition
@@ -65,7 +82,9 @@ class Metric:
     gene_set: str = "all"
     needs: tuple[str, ...] = ()
     degenerate: Mapping[str, float] = field(default_factory=dict)
+    draws: str = ""
     default: bool = True
+    sampling: Sampling = "unknown"
     version: int = 1
     definition: str
 
@@ -73,6 +92,17 @@ class Metric:
         """Value of this metric for one group of predicted cells of one held-out unit."""
         if any(getattr(reference, need) is None for need in self.needs):
             return NAN
-        module, _, attribute = self.function.partition(":")
-        function = cast("Callable[..., float]", getattr(importlib.import_module(module), attribute))
-        return float(function(prediction, reference, **self.arguments))
+        return float(_load(self.function)(prediction, reference, **self.arguments))
+
+    def compute_draws(self, prediction: Resampled, reference: ResampledReference) -> NDArray[np.float64] | None:
+        """Values on resampled cells, ``(draws,)``; None where the metric declares none or lacks what it needs."""
+        if not self.draws or any(getattr(reference, need) is None for need in self.needs):
+            return None
+        values: NDArray[np.float64] = _load(self.draws)(prediction, reference, **self.arguments)
+        return values
+
+
+def _load(path: str) -> Callable[..., Any]:
+    """Import what ``"module:function"`` names."""
+    module, _, attribute = path.partition(":")
+    return cast("Callable[..., Any]", getattr(importlib.import_module(module), attribute))

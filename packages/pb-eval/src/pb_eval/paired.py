@@ -1,4 +1,7 @@
-"""Paired tests of two models over the folds of a cross-validation."""
+"""The paired test of two models over the folds of a cross-validation that papers on losses report.
+
+With five folds the exact tests of `pb_eval.statistics` cannot fall below .06.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from scipy import stats
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["holm", "paired_t_test"]
+__all__ = ["paired_t_test"]
 
 
 def paired_t_test(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
@@ -33,20 +36,3 @@ def paired_t_test(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
         return float("nan")
     t = difference.mean() / (difference.std(ddof=1) / np.sqrt(n))
     return float(2 * stats.t.sf(abs(t), n - 1))
-
-
-def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Correct p-values for their number, (tests,), by Holm's step-down rule; NaN stays and is not counted.
-
-    The k-th smallest of m becomes the largest of (m - j + 1) p_j over j <= k, at most 1 (Holm 1979).
-
-    Examples
-    --------
-    >>> holm(np.array([0.01, 0.04, 0.03, np.nan])).round(2).tolist()
-    [0.03, 0.06, 0.06, nan]
-    """
-    corrected = np.full(len(p), np.nan)
-    known = np.flatnonzero(~np.isnan(p))
-    order = known[np.argsort(p[known], kind="stable")]
-    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)), 1)
-    return corrected

@@ -200,7 +200,7 @@ class Reference:
         Parameters
         ----------
         matrix
-            ``(cells, genes)``, log1p, genes in this reference's order.
+            ``(cells, genes)``, log1p, genes in this reference's order; cells that this returned stay as they are.
         name
             What the cells are, for messages.
 
@@ -209,6 +209,8 @@ class Reference:
         ValueError
             As :func:`pb_eval.matrix.as_matrix`.
         """
+        if isinstance(matrix, Cells):
+            return matrix
         checked = as_matrix(matrix, name, len(self.genes))
         return Cells(checked, control=self.control, basis=self.basis, seed=self.seed)
 

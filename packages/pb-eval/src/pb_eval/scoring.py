@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pb_eval.reference import Cells
 from pb_eval.registry import default_metrics, get_metric
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from pb_eval.metric import Metric
     from pb_eval.reference import Reference
 
-__all__ = ["evaluate"]
+__all__ = ["chosen_metrics", "evaluate"]
 
 
 def evaluate(prediction: Any, reference: Reference, metrics: Sequence[str] | None = None) -> dict[str, float]:
@@ -21,7 +22,8 @@ def evaluate(prediction: Any, reference: Reference, metrics: Sequence[str] | Non
     Parameters
     ----------
     prediction
-        Predicted perturbed cells, ``(cells, genes)``, log1p, dense or CSR, genes in the reference's order.
+        Predicted perturbed cells, ``(cells, genes)``, log1p, dense or CSR, genes in the reference's order. Or a
+        :class:`pb_eval.Cells`, whose shifts and tests are then taken against the control it brings.
     reference
         True and control cells of the unit; keep it for the next model, it remembers what it has computed.
     metrics
@@ -46,12 +48,15 @@ def evaluate(prediction: Any, reference: Reference, metrics: Sequence[str] | Non
     >>> evaluate(truth + 0.5, reference, ["mse_mean", "mae_mean"])
     {'mse_mean': 0.25, 'mae_mean': 0.5}
     """
-    names = default_metrics() if metrics is None else metrics
-    chosen = [get_metric(name) for name in names]
-    if metrics is None:
-        chosen = [metric for metric in chosen if _can_be_computed(metric, reference)]
-    cells = reference.cells(prediction)
+    chosen = chosen_metrics(reference, metrics)
+    cells = prediction if isinstance(prediction, Cells) else reference.cells(prediction)
     return {metric.name: metric.compute(cells, reference) for metric in chosen}
+
+
+def chosen_metrics(reference: Reference, metrics: Sequence[str] | None = None) -> list[Metric]:
+    """Look metrics up; None stands for the default ones that the reference has what they need for."""
+    chosen = [get_metric(name) for name in (default_metrics() if metrics is None else metrics)]
+    return chosen if metrics is not None else [metric for metric in chosen if _can_be_computed(metric, reference)]
 
 
 def _can_be_computed(metric: Metric, reference: Reference) -> bool:

@@ -8,27 +8,23 @@ from __future__ import annotations
 import difflib
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from pb_eval.goals import Goal, goals_of, merits
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-__all__ = ["Goal", "Leaderboard", "leaderboard"]
+__all__ = ["UNIT", "Goal", "Leaderboard", "leaderboard"]
 
 UNIT = ["dataset", "split", "context", "perturbation", "dose"]
 ROW = ["model", "profile"]
-_SHOWN = ["is_baseline", "mean", "spread", "merit", "gain", "best", "n_units", "n_seeds", "n_nan", "n_missing"]
+_SHOWN = ["is_baseline", "mean", "spread", "merit", "gain", "scaled", "best"]
+_SHOWN += ["n_units", "n_seeds", "n_nan", "n_missing"]
 _NEEDED = [*UNIT, *ROW, "seed", "metric", "metric_version", "value", "split_hash"]
-
-
-class Goal(NamedTuple):
-    """Where a metric is best: `higher`, `lower`, or nearest to `perfect` (`target`)."""
-
-    direction: Literal["higher", "lower", "target"]
-    perfect: float = math.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +42,7 @@ class Leaderboard:
         - `merit`: what is compared, larger is better: the mean, minus the mean, or minus the mean distance to the
           metric's target over units and seeds (so that 0.5 and 1.5 do not average to a perfect 1);
         - `gain`: merit above the best baseline's, positive = better than every baseline;
+        - `scaled`: place of the merit between the mean floor (0) and the mean ceiling (1) of the units, never clipped;
         - `best`: True for the largest merit (ties are all marked);
         - `n_units`, `n_seeds` (those that cover every unit), `n_nan` (undefined values among those averaged) and
           `n_missing` (seeds x units without a value, for example failed tasks).
@@ -53,6 +50,8 @@ class Leaderboard:
         Direction and target by metric; its order is the order of the metrics.
     best_baseline
         (model, profile) by metric, None where no baseline has a mean.
+    ceilings
+        Mean over units of what a replicate of the measurement scores, by metric; NaN where the results do not say.
     dropped
         Units left out so that all models are compared on the same ones, with `metric`, the unit's columns and `reason`.
     """
@@ -60,6 +59,7 @@ class Leaderboard:
     table: pd.DataFrame
     goals: Mapping[str, Goal]
     best_baseline: Mapping[str, tuple[str, str] | None]
+    ceilings: Mapping[str, float]
     dropped: pd.DataFrame
 
     def wide(self, column: str) -> pd.DataFrame:
@@ -71,7 +71,12 @@ class Leaderboard:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain lists and dictionaries for JSON; NaN and infinity become None."""
         metrics = [
-            {"metric": name, **goal._asdict(), "best_baseline": self.best_baseline[name]}
+            {
+                "metric": name,
+                "best_baseline": self.best_baseline[name],
+                "ceiling": self.ceilings[name],
+                **goal._asdict(),
+            }
             for name, goal in self.goals.items()
         ]
         found: dict[str, list[dict[Any, Any]]] = {
@@ -80,7 +85,7 @@ class Leaderboard:
             "dropped": self.dropped.to_dict(orient="records"),
         }
         return {
-            part: [{str(name): _plain(value) for name, value in record.items()} for record in records]
+            part: [{str(name): plain(value) for name, value in record.items()} for record in records]
             for part, records in found.items()
         }
 
@@ -130,16 +135,29 @@ def leaderboard(
     >>> leaderboard(results, baselines=["control"]).table[["model", "mean", "gain", "best"]].round(3).values.tolist()
     [['scgen', 0.85, 0.25, True], ['control', 0.6, 0.0, False]]
     """
+    scores, goals = comparable(results, metrics, goals)
+    kept, dropped = common_units(scores)
+    rows = pd.MultiIndex.from_frame(scores[ROW].drop_duplicates().sort_values(ROW))
+    table, best_baseline = _compare(averages(kept), rows, list(goals), baselines)
+    ceilings = mean_scores(mean_scores(kept, ["metric", "unit"], ["ceiling"]), ["metric"], ["ceiling"])["ceiling"]
+    return Leaderboard(table, goals, best_baseline, {name: ceilings.get(name, np.nan) for name in goals}, dropped)
+
+
+def comparable(
+    results: pd.DataFrame, metrics: Sequence[str] | None, goals: Mapping[str, Goal] | None
+) -> tuple[pd.DataFrame, dict[str, Goal]]:
+    """Check that scores can be compared, and number their units and turn them so that larger is better."""
     names = _metric_order(results, metrics)
-    goals = {name: goals[name] if goals is not None else _registered(name) for name in names}
-    scores = results.loc[results["metric"].isin(names), _NEEDED].reset_index(drop=True)
+    scores = results[results["metric"].isin(names)].reset_index(drop=True)
+    scores = scores.reindex(columns=[*_NEEDED, "floor", "ceiling"])  # older results have neither
+    known = goals_of(scores, goals)
+    chosen = {name: known[name] for name in names}
     _check_comparable(scores)
     scores["unit"] = scores.groupby(UNIT, dropna=False).ngroup()
-    scores["merit"] = _merit(scores, goals)
-    kept, dropped = _common_units(scores)
-    rows = pd.MultiIndex.from_frame(scores[ROW].drop_duplicates().sort_values(ROW))
-    table, best_baseline = _compare(_averages(kept), rows, names, baselines)
-    return Leaderboard(table, goals, best_baseline, dropped)
+    scores["merit"], scores["floor_merit"], scores["ceiling_merit"] = (
+        merits(scores, chosen, name) for name in ("value", "floor", "ceiling")
+    )
+    return scores, chosen
 
 
 def _metric_order(results: pd.DataFrame, metrics: Sequence[str] | None) -> list[str]:
@@ -162,13 +180,6 @@ def _metric_order(results: pd.DataFrame, metrics: Sequence[str] | None) -> list[
         msg = "metrics is empty: name at least one, the first ranks the models"
         raise ValueError(msg)
     return list(dict.fromkeys(metrics))
-
-
-def _registered(name: str) -> Goal:
-    from pb_eval.registry import get_metric
-
-    metric = get_metric(name)
-    return Goal(metric.direction, metric.perfect)
 
 
 def _check_comparable(scores: pd.DataFrame) -> None:
@@ -195,14 +206,7 @@ def _check_comparable(scores: pd.DataFrame) -> None:
         raise ValueError(msg)
 
 
-def _merit(scores: pd.DataFrame, goals: Mapping[str, Goal]) -> pd.Series[Any]:
-    direction = scores["metric"].map({name: goal.direction for name, goal in goals.items()})
-    perfect = scores["metric"].map({name: goal.perfect for name, goal in goals.items()})
-    distance = (scores["value"] - perfect).abs()
-    return scores["value"].where(direction == "higher", -scores["value"].where(direction == "lower", distance))
-
-
-def _common_units(scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def common_units(scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Part the scores of units that count from the units that some model lacks or where nothing is defined."""
     present = pd.crosstab([scores["metric"], scores["unit"]], [scores[name] for name in ROW]) > 0
     takes_part = present.groupby("metric").transform("any")
@@ -220,12 +224,12 @@ def _absent(lacking: pd.Series[bool]) -> str:
     return "no score of " + ", ".join(sorted(":".join(row) for row in lacking.index[lacking]))
 
 
-def _averages(kept: pd.DataFrame) -> pd.DataFrame:
+def averages(kept: pd.DataFrame) -> pd.DataFrame:
     """Average over seeds, then over units; and the spread over seeds of their means over units."""
     by = ["metric", *ROW]
-    of_unit = _mean(kept, [*by, "unit"])
-    of_seed = _mean(kept, [*by, "seed"])["value"]
-    table = _mean(of_unit, by).rename(columns={"value": "mean"})
+    of_unit = mean_scores(kept, [*by, "unit"])
+    of_seed = mean_scores(kept, [*by, "seed"])["value"]
+    table = mean_scores(of_unit, by).rename(columns={"value": "mean"})
     n_units = of_unit.groupby(by).size()
     wanted = kept.groupby(by)["unit"].transform("nunique")
     per_seed = kept.assign(wanted=wanted).groupby([*by, "seed"])["wanted"]
@@ -236,6 +240,7 @@ def _averages(kept: pd.DataFrame) -> pd.DataFrame:
     n_expected = n_units * groups["seed"].nunique()
     return table.assign(
         spread=spread,
+        scaled=_places(kept, by),
         n_units=n_units,
         n_seeds=whole.groupby(by).sum(),
         n_nan=groups.size() - groups["value"].count(),
@@ -243,9 +248,17 @@ def _averages(kept: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _mean(scores: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """Average value and merit; a NaN among them makes the mean NaN."""
-    groups = scores.groupby(by)[["value", "merit"]]
+def _places(kept: pd.DataFrame, by: list[str]) -> pd.Series[Any]:
+    """Place the mean merit between the mean floor and the mean ceiling of the units that have both."""
+    columns = ["merit", "floor_merit", "ceiling_merit"]
+    means = mean_scores(mean_scores(kept.dropna(subset=columns[1:]), [*by, "unit"], columns), by, columns)
+    room = means["ceiling_merit"] - means["floor_merit"]
+    return (means["merit"] - means["floor_merit"]) / room.where(room > 0)
+
+
+def mean_scores(scores: pd.DataFrame, by: list[str], columns: Sequence[str] = ("value", "merit")) -> pd.DataFrame:
+    """Average columns; a NaN among the values of one makes its mean NaN."""
+    groups = scores.groupby(by)[list(columns)]
     return groups.mean().where(groups.count().eq(groups.size(), axis=0))
 
 
@@ -277,7 +290,7 @@ def _first_best(merit: pd.Series[float]) -> tuple[str, str] | None:
     return model, profile
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     return value

@@ -30,6 +30,11 @@ RESULT_DTYPES: Mapping[str, str] = {
     "metric": "object",
     "metric_version": "int64",
     "value": "float64",  # NaN where the metric is undefined
+    "low": "float64",  # bootstrap interval over cells; NaN where there is none
+    "high": "float64",
+    "floor": "float64",  # NaN where no baseline was scored
+    "ceiling": "float64",
+    "scaled": "float64",
     "n_predicted": "int64",
     "n_true": "int64",
     "split_hash": "object",
@@ -38,11 +43,12 @@ RESULT_DTYPES: Mapping[str, str] = {
     "space": "object",
 }
 RESULT_COLUMNS = tuple(RESULT_DTYPES)
+_LATER = ("low", "high", "floor", "ceiling", "scaled")  # older tables do not have them: NaN
 
 _TEXT = [name for name, dtype in RESULT_DTYPES.items() if dtype == "object"]
 _FLOATS = [name for name, dtype in RESULT_DTYPES.items() if dtype == "float64"]
 _ORDER = ["dataset", "split", "context", "perturbation", "dose", "model", "profile", "seed", "metric", "metric_version"]
-_ORDER += ["split_hash", "gene_set", "space", "value", "n_predicted", "n_true"]
+_ORDER += ["split_hash", "gene_set", "space", "value", "n_predicted", "n_true", *_LATER]
 
 
 class Declared(Protocol):
@@ -66,6 +72,8 @@ def result_rows(
     dose: float | None = None,
     context: str | None = None,
     metrics: Mapping[str, Declared] | None = None,
+    intervals: Mapping[str, tuple[float, float]] | None = None,
+    ceilings: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
     """Lay the `scores` of one predicted unit out as rows, one a metric.
 
@@ -81,6 +89,11 @@ def result_rows(
         The unit's, as in `obs`; the context may be left out where the file holds one.
     metrics
         Declaration by metric name; by default the registry's.
+    intervals
+        Bounds of the value by metric name, as :func:`pb_eval.intervals` gives them; none by default.
+    ceilings
+        What a replicate scores, by metric name (`pb_eval.split_half`). The floor and the scaled score follow once the
+        baselines of the unit are known: `pb_eval.with_floor`.
 
     Examples
     --------
@@ -94,11 +107,16 @@ def result_rows(
     if not scores:
         return empty_table()
     declared = [_declared(name, metrics) for name in scores]
+    none = (np.nan, np.nan)
+    bounds = np.array([none if intervals is None else intervals.get(name, none) for name in scores])
     rows = pd.DataFrame(
         {
             "metric": list(scores),
             "metric_version": [metric.version for metric in declared],
             "value": list(scores.values()),
+            "low": bounds[:, 0],
+            "high": bounds[:, 1],
+            "ceiling": [np.nan if ceilings is None else ceilings.get(name, np.nan) for name in scores],
             "gene_set": [metric.gene_set for metric in declared],
             "space": [metric.space for metric in declared],
         }
@@ -115,7 +133,7 @@ def empty_table() -> pd.DataFrame:
     Examples
     --------
     >>> empty_table().shape
-    (0, 16)
+    (0, 21)
     """
     return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in RESULT_DTYPES.items()})
 
@@ -126,7 +144,7 @@ def merge_tables(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     Examples
     --------
     >>> merge_tables([empty_table(), empty_table()]).shape
-    (0, 16)
+    (0, 21)
     """
     filled = [_conform(table) for table in tables if len(table)]
     return _ordered(pd.concat(filled, ignore_index=True)) if filled else empty_table()
@@ -187,7 +205,8 @@ def _declared(name: str, metrics: Mapping[str, Declared] | None) -> Declared:
 
 
 def _conform(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with exactly the result columns, in order and typed."""
+    """Return the table with exactly the result columns, in order and typed; later ones may be missing."""
+    table = table.assign(**{name: np.nan for name in _LATER if name not in table.columns})
     missing = [name for name in RESULT_COLUMNS if name not in table.columns]
     unknown = [str(name) for name in table.columns if name not in RESULT_DTYPES]
     if missing or unknown:

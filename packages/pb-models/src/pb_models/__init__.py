@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pb_models.base import Model, Progress, TrainingStep
     from pb_models.cells import TrainingData
     from pb_models.ensemble import fit_together
+    from pb_models.query import Query
     from pb_models.registry import (
         MODELS,
         ModelEntry,
@@ -26,6 +27,7 @@ _HOMES = {
     "Model": "base",
     "ModelEntry": "registry",
     "Progress": "base",
+    "Query": "query",
     "Settings": "settings",
     "TrainingData": "cells",
     "TrainingStep": "base",
@@ -42,6 +44,7 @@ __all__ = [
     "Model",
     "ModelEntry",
     "Progress",
+    "Query",
     "Settings",
     "TrainingData",
     "TrainingStep",

@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from anndata import AnnData
 from pb_data.keys import Keys
 
-from pb_models.cells import Matrix, TrainingData, expression
+from pb_models.cells import TrainingData, expression
 from pb_models.checkpoint import read_checkpoint, write_checkpoint
+from pb_models.query import Query, check_control, check_perturbation, resolve_dose
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pb_models.registry import MadeFor
     from pb_models.settings import Settings
 
-__all__ = ["Model", "NotFittedError", "Progress", "Query", "TrainingStep"]
+__all__ = ["Model", "NotFittedError", "Progress", "TrainingStep"]
 
 
 class TrainingStep(NamedTuple):
@@ -37,15 +37,6 @@ class TrainingStep(NamedTuple):
 
 
 Progress = Callable[[TrainingStep], None]
-
-
-class Query(NamedTuple):
-    """What is asked of a fitted model: control cells' log1p expression `X` (cells, genes), and where to move them."""
-
-    X: Matrix
-    perturbation: str
-    dose: float | None
-    contexts: NDArray[np.str_] | None
 
 
 class NotFittedError(RuntimeError):
@@ -65,6 +56,8 @@ class Model(ABC):
     profiles: ClassVar[Mapping[str, Settings]]
     #: whether one fitted model answers for every dose of its training data, or only for one
     multi_dose: ClassVar[bool] = False
+    #: whether doses that were not in the training data can be asked for
+    unseen_doses: ClassVar[bool] = False
     #: whether perturbations that were not in the training data can be asked for
     unseen_perturbations: ClassVar[bool] = False
     #: which kind of split the model is for, see `pb_models.registry.ModelEntry`
@@ -180,10 +173,9 @@ class Model(ABC):
             Where genes are missing or in another order, a cell is no control cell, or perturbation or dose are unknown.
         """
         keys = self.keys
-        self._check_genes(control)
-        self._check_control(control, keys)
-        self._check_perturbation(perturbation)
-        dose = self._resolve_dose(perturbation, dose)
+        check_control(self, control)
+        check_perturbation(self, perturbation)
+        dose = resolve_dose(self, perturbation, dose)
         contexts = control.obs[keys.context].to_numpy().astype(np.str_) if keys.context in control.obs else None
         X = self._predict(Query(expression(control), perturbation, dose, contexts))
         obs = control.obs.copy()
@@ -246,8 +238,6 @@ class Model(ABC):
         model._restore(arrays)
         return model
 
-    # --- checks ------------------------------------------------------------------------------------------------------
-
     def _doses_of(self, data: TrainingData) -> dict[str, list[float]]:
         """Return the doses seen of every perturbation; empty lists where the data have no dose column."""
         doses: dict[str, list[float]] = {name: [] for name in data.perturbation_names}
@@ -259,51 +249,3 @@ class Model(ABC):
                 msg = f"{self.name} learns one dose at a time, but {name!r} has {doses[name]}; train it on one of them"
                 raise ValueError(msg)
         return doses
-
-    def _check_genes(self, control: AnnData) -> None:
-        given = [str(gene) for gene in control.var_names]
-        if given == self.genes:
-            return
-        known = set(given)
-        if missing := [gene for gene in self.genes if gene not in known]:
-            first = ", ".join(missing[:3])
-            msg = (
-                f"{len(missing)} of the {len(self.genes)} genes {self.name} was fitted on are missing (first: {first})"
-            )
-            raise ValueError(msg)
-        kind = "in another order" if len(given) == len(self.genes) else f"among {len(given) - len(self.genes)} others"
-        msg = f"the genes {self.name} was fitted on are given {kind}; pass control[:, model.genes]"
-        raise ValueError(msg)
-
-    def _check_control(self, control: AnnData, keys: Keys) -> None:
-        if control.n_obs == 0:
-            msg = "there is no control cell to predict from; check the context and the split"
-            raise ValueError(msg)
-        if keys.perturbation in control.obs and (n := int((~keys.is_control(control.obs)).sum())):
-            msg = f"{n} of {control.n_obs} cells are not labelled {keys.control!r}; predict takes control cells only"
-            raise ValueError(msg)
-
-    def _check_perturbation(self, perturbation: str) -> None:
-        parts = self.keys.parts(perturbation)
-        if perturbation in self.doses or (self.unseen_perturbations and parts and all(parts)):
-            return
-        if self.unseen_perturbations:
-            msg = f"{perturbation!r} names no perturbation: it is the control label, or a part of it is blank"
-            raise ValueError(msg)
-        near = get_close_matches(perturbation, self.doses, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        msg = f"{self.name} has not seen the perturbation {perturbation!r}{hint} (seen: {', '.join(self.doses)})"
-        raise ValueError(msg)
-
-    def _resolve_dose(self, perturbation: str, dose: float | None) -> float | None:
-        seen = self.seen_doses(perturbation)
-        if dose is None and len(seen) > 1:
-            who = "was seen" if perturbation in self.doses else "is new; others were seen"
-            msg = f"{perturbation!r} {who} at the doses {seen}; name one with dose=..."
-            raise ValueError(msg)
-        if dose is None:
-            return seen[0] if seen else None
-        if seen and not self.multi_dose and dose not in seen:
-            msg = f"{self.name} was fitted on dose {seen[0]} of {perturbation!r} and cannot predict dose {dose}"
-            raise ValueError(msg)
-        return float(dose)

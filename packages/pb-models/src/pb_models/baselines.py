@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from scipy import sparse
 
-from pb_models.base import Model, Progress, Query
+from pb_models.base import Model, Progress
 from pb_models.doses import dose_shares
 from pb_models.settings import Settings
 from pb_models.shifts import context_shifts, leave_one_out, softmax_weights
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pb_models.cells import Matrix, TrainingData
+    from pb_models.query import Query
 
 __all__ = [
     "Baseline",
@@ -75,6 +76,7 @@ class Baseline(Model):
 
     is_baseline = True
     multi_dose = True
+    unseen_doses = True
     profiles: ClassVar[Mapping[str, Settings]] = {"default": BaselineSettings()}
 
     def __init__(self, settings: Settings | None = None, *, profile: str | None = None) -> None:

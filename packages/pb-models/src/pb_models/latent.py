@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pb_models.base import Progress, Query
+    from pb_models.base import Progress
     from pb_models.cells import Matrix, TrainingData
+    from pb_models.query import Query
 
 __all__ = ["LatentModel", "VaeSettings", "train_vae"]
 

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from pb_models.latent import LatentModel, VaeSettings
+from pb_models.query import check_perturbation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from pb_models.base import Query
     from pb_models.cells import TrainingData
+    from pb_models.query import Query
     from pb_models.settings import Settings
 
 __all__ = ["ScGen", "ScGenSettings", "balanced_rows", "mean_of_class_means"]
@@ -87,7 +88,7 @@ class ScGen(LatentModel):
 
     def delta(self, perturbation: str) -> NDArray[np.float64]:
         """Return the latent shift (latent,) of a perturbation."""
-        self._check_perturbation(perturbation)
+        check_perturbation(self, perturbation)
         return self.shifts[perturbation]
 
     def _fit_latent(self, data: TrainingData, latent: NDArray[np.float64], seed: int) -> dict[str, Any]:

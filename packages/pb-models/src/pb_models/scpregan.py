@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from pb_models.base import Progress, Query
+    from pb_models.base import Progress
     from pb_models.cells import TrainingData
+    from pb_models.query import Query
 
 __all__ = ["ScPreGan", "ScPreGanSettings"]
 

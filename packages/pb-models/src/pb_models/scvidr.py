@@ -13,6 +13,7 @@ from pb_models.doses import pseudo_dose
 from pb_models.gene_scores import GeneScores, gene_scores
 from pb_models.latent import LatentModel, VaeSettings
 from pb_models.latent_regression import LatentRegression, project
+from pb_models.query import check_control, check_genes, check_perturbation, resolve_dose
 from pb_models.scgen import balanced_rows
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from pb_models.base import Query
     from pb_models.cells import TrainingData
+    from pb_models.query import Query
     from pb_models.settings import Settings
 
 __all__ = ["REFERENCE", "ScVidr", "ScVidrSettings", "warn_left_out"]
@@ -110,7 +111,7 @@ class ScVidr(LatentModel):
     def delta(self, control: AnnData, *, perturbation: str, dose: float | None = None) -> NDArray[np.float64]:
         """Return the latent shift (latent,) of one context's control cells."""
         context, latent = self._encode_control(control, perturbation)
-        share = self._coefficient(perturbation, self._resolve_dose(perturbation, dose))
+        share = self._coefficient(perturbation, resolve_dose(self, perturbation, dose))
         return share * self._delta(perturbation, context, latent)
 
     def weights(self, control: AnnData, *, perturbation: str) -> dict[str, float]:
@@ -163,7 +164,7 @@ class ScVidr(LatentModel):
             What gets 0: the control centroid or, as published, the origin of the latent space.
         """
         for part in (cells, *([] if perturbed is None else [perturbed])):
-            self._check_genes(part)
+            check_genes(self, part)
         context, latent = self._encode_control(control, perturbation)
         start = latent.mean(axis=0)
         if perturbed is None:
@@ -249,9 +250,8 @@ class ScVidr(LatentModel):
     def _encode_control(self, control: AnnData, perturbation: str) -> tuple[str | None, NDArray[np.float64]]:
         """Return the one context of control cells (None where obs does not say) and their latent positions."""
         column = self.keys.context
-        self._check_genes(control)
-        self._check_control(control, self.keys)
-        self._check_perturbation(perturbation)
+        check_control(self, control)
+        check_perturbation(self, perturbation)
         contexts = sorted(set(control.obs[column].astype(str))) if column in control.obs else []
         if len(contexts) > 1:
             msg = f"the control cells are of {len(contexts)} contexts ({', '.join(contexts)}); pass those of one"

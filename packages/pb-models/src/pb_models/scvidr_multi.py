@@ -61,6 +61,7 @@ class ScVidrMulti(ScVidr):
         "scVIDR with one model for all doses: the highest dose's latent shift, scaled by the logarithm of the dose."
     )
     multi_dose: ClassVar[bool] = True
+    unseen_doses: ClassVar[bool] = True
     profiles: ClassVar[Mapping[str, Settings]] = {
         "fixed": ScVidrMultiSettings(),
         "reference": ScVidrMultiSettings(**REFERENCE),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from pb_eval.metric import DRAWS
 
 from pb_cli.commands.bench_supervised import bench_supervised, supervised_options
 from pb_cli.console import messages, print_json
@@ -52,6 +53,13 @@ __all__ = ["bench"]
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="Processes.")
 @click.option("--ensemble", is_flag=True, help="Train the seeds of a model in one pass, where it can.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ... or auto.")
+@click.option(
+    "--bootstrap",
+    default=DRAWS,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Resamples of the cells for the interval of each score; 0: none.",
+)
 @click.option("--no-save-models", is_flag=True, help="Do not keep the fitted models.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the leaderboard as data.")
@@ -93,7 +101,9 @@ def bench(experiment: Path | None, **flags: Any) -> None:
             stack.enter_context(folder.locked())
             folder.open(plan.tasks, run_record(asked, plan))
         announce(plan, folder)
-        options = Options(flags["jobs"], flags["device"], not flags["no_save_models"], flags["ensemble"])
+        options = Options(
+            flags["jobs"], flags["device"], not flags["no_save_models"], flags["ensemble"], flags["bootstrap"]
+        )
         try:
             problem = run_missing(plan, folder, options, quiet=flags["quiet"])
             finish(plan, folder, as_json=flags["as_json"], seconds=time.monotonic() - started)
@@ -206,16 +216,17 @@ def run_missing(plan: "Plan | SupervisedPlan", folder: RunFolder, options: Optio
 
 def finish(plan: Plan, folder: RunFolder, *, as_json: bool, seconds: float) -> None:
     """Merge the results, print the leaderboard, say where everything lies."""
-    from pb_cli.board import board_of, show_board
+    from pb_cli.board import board_of, comparison_of, show_board
 
     results = folder.collect(plan.tasks)
     if results.empty:
         return
-    board = board_of(results)
+    board, comparison = board_of(results), comparison_of(results)
     if as_json:
-        print_json({"run": os.fspath(folder.path), "claim": plan.claim, "remarks": plan.remarks} | board.to_dict())
+        run = {"run": os.fspath(folder.path), "claim": plan.claim, "remarks": plan.remarks}
+        print_json(run | board.to_dict() | {"comparison": comparison.to_dict()})
     else:
-        show_board(board)
+        show_board(board, comparison)
     messages.print(f"Results: {folder.path / 'results.csv'} (and .parquet); {clock(seconds)}.", soft_wrap=True)
 
 

@@ -70,8 +70,6 @@ def simulate(out: Path, **flags: Any) -> None:
 def settings_from(flags: dict[str, Any]) -> dict[str, Any]:
     """Translate the flags that were given to the fields of `SimulationSettings`."""
     settings = {FIELDS[name]: value for name, value in flags.items() if name in FIELDS and value is not None}
-    if settings.get("n_combinations") == 0:
-        settings.setdefault("n_interacting", 0)
     if flags["doses"] is not None:
         settings["doses"] = tuple(dose(text) for text in flags["doses"].split(","))
     return settings

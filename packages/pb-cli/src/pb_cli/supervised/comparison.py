@@ -49,7 +49,8 @@ def _table(rows: "pd.DataFrame", baselines: Sequence[str]) -> "pd.DataFrame":
 def _of_metric(wide: "pd.DataFrame", higher: bool, baselines: Sequence[str]) -> "pd.DataFrame":
     """Compare models (rows) over folds (columns) by one metric, best first."""
     import pandas as pd
-    from pb_eval.paired import holm, paired_t_test
+    from pb_eval.paired import paired_t_test
+    from pb_eval.statistics import holm
 
     values = wide.to_numpy(dtype=np.float64)
     mean, is_baseline = values.mean(axis=1), np.isin(wide.index, list(baselines))

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pb_cli.supervised.grids import baseline_names
 from pb_cli.supervised.task import SupervisedTask
 
 if TYPE_CHECKING:
     import pandas as pd
     from pb_data import LabelledData
+    from pb_eval.standings import Goal
 
-__all__ = ["score_rows", "selector", "threshold_scores"]
+__all__ = ["label_baselines", "label_goals", "score_rows", "selector", "threshold_scores"]
 
 
 def selector(metric: str, measures: Sequence[str]) -> str:
@@ -77,6 +79,19 @@ def threshold_scores(values: NDArray[Any], thresholds: Sequence[float]) -> NDArr
     scores = np.minimum(below, above)
     scores[:, -1] += np.where(p[:, 0] >= cuts[-1], np.spacing(1.0), 0.0)  # on the last cut: the last class
     return scores
+
+
+def label_goals() -> "dict[str, Goal]":
+    """Say where each score of labels is best."""
+    from pb_eval.standings import Goal
+    from pb_eval.supervised import SUPERVISED
+
+    return {metric.name: Goal(metric.direction, metric.perfect) for metric in SUPERVISED.values()}
+
+
+def label_baselines() -> list[str]:
+    """Name the baselines of both tasks, whose scores are the floor."""
+    return [name for task in ("regression", "classification") for name in baseline_names(task)]
 
 
 def _by_target(data: "LabelledData", test: NDArray[np.int64], values: NDArray[Any] | None) -> list[dict[str, float]]:

@@ -24,6 +24,7 @@ def _entry(distance: str, of: Literal["shift", "mean"], *, default: bool) -> Met
     return Metric(
         name=f"discrimination_{distance}" + ("" if of == "shift" else "_mean"),
         function="pb_eval.discrimination:discrimination",
+        draws="pb_eval.discrimination:discrimination",
         arguments={"distance": distance, "of": of},
         family="discrimination",
         direction="higher",

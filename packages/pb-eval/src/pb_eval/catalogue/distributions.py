@@ -23,6 +23,10 @@ class _Distance(NamedTuple):
 
 _CUT = "in a PCA fitted on training cells, the larger group cut to the smaller by a seeded draw"
 _BIASED = "above 0 for finite groups of one distribution"
+_ROOT = {"sliced_wasserstein", "gene_wasserstein", "euclidean", "correlation_distance"}
+_SORTED_OR_TRANSPORTED = {  # each resample would need its own sort or plan
+    *("sinkhorn", "wasserstein1", "wasserstein2", "sliced_wasserstein", "gene_wasserstein"),
+}
 _ONE_CELL = ("one predicted cell", "one true cell")
 
 _DISTANCES = (
@@ -111,6 +115,7 @@ def _entry(distance: _Distance, suffix: str, definition: str, **fields: Any) -> 
         "arguments": {"of": distance.name},
         "range": (-INF if distance.unbiased else 0.0, INF),
         "degenerate": dict.fromkeys(distance.degenerate, NAN),
+        "sampling": "unbiased" if distance.unbiased else "root" if distance.name in _ROOT else "unknown",
         "default": False,
     }
     return Metric(
@@ -121,6 +126,7 @@ def _entry(distance: _Distance, suffix: str, definition: str, **fields: Any) -> 
         perfect=NAN if distance.name == "mean_pairwise" else 0.0,
         space=distance.space,
         gene_set=distance.gene_set,
+        draws="" if distance.name in _SORTED_OR_TRANSPORTED else "pb_eval.resampling:distance",
         definition=definition,
         **(settings | fields),
     )
@@ -161,6 +167,7 @@ METRICS = (
     Metric(
         name="variance_ratio",
         function="pb_eval.distributions:variance_ratio",
+        draws="pb_eval.distributions:variance_ratio",
         family="distributions",
         direction="target",
         range=(0.0, INF),

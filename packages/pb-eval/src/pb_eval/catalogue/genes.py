@@ -37,6 +37,7 @@ def _top(measure: str, k: int, definition: str) -> Metric:
         f"{measure}_top{k}",
         f"{definition}, {_LISTS.format(k=k, more='')}",
         function="pb_eval.genes:top",
+        draws="pb_eval.resampling:top",
         arguments={"k": k, "measure": measure},
         gene_set=f"top{k}",
         degenerate=_NO_LIST,
@@ -60,12 +61,14 @@ METRICS = (
         "share of the true list's genes in the predicted list, "
         + _LISTS.format(k=100, more=" (common genes / 100 where 100 go up in truth)"),
         gene_set="top100",
+        draws="pb_eval.resampling:top",
         degenerate=_NO_LIST,
     ),
     _genes(
         "direction_match",
         "share of the significant genes (Wilcoxon of truth against the measured control, Benjamini-Hochberg "
         "FDR < 0.05) whose predicted mean shift has the sign of the true one; no shift counts as wrong",
+        draws="pb_eval.genes:direction_match",
     ),
     _sets("precision", "precision", "share of the genes significant in prediction that are so in truth"),
     _sets("recall", "overlap", "share of the genes significant in truth that are so in prediction"),
@@ -85,6 +88,7 @@ METRICS = (
         f"sum |p - t| / sum |t| over the genes significant in truth ({_SIGNIFICANT}) of true and predicted {_FOLD} 1 "
         "for a copied control",
         function="pb_eval.folds:lfc_nmae",
+        draws="pb_eval.folds:lfc_nmae",
         direction="lower",
         range=(0.0, INF),
         perfect=0.0,
@@ -94,6 +98,7 @@ METRICS = (
         f"Spearman correlation over the genes significant in truth ({_SIGNIFICANT}) of true and predicted {_FOLD} "
         "equal values sharing their mean rank",
         function="pb_eval.folds:spearman_lfc",
+        draws="pb_eval.folds:spearman_lfc",
         range=(-1.0, 1.0),
         degenerate=_NO_SET | {"one true cell": NAN},
     ),
@@ -102,6 +107,7 @@ METRICS = (
         f"Pearson correlation over the genes significant in truth ({_SIGNIFICANT}) of true and predicted {_FOLD} each "
         "gene counting alike",
         function="pb_eval.folds:pearson_lfc",
+        draws="pb_eval.folds:pearson_lfc",
         range=(-1.0, 1.0),
         degenerate=_NO_SET | {"one true cell": NAN},
         default=False,

@@ -19,13 +19,16 @@ def _r2(name: str, gene_set: str, definition: str) -> Metric:
         range=(0.0, 1.0),
         perfect=1.0,
         gene_set=gene_set,
+        draws="" if name.endswith("_resampled") else f"pb_eval.means:{name}",
         degenerate={"constant prediction": 0.0, "constant truth": NAN},
+        sampling="squared correlation",
         definition=definition,
     )
 
 
 def _error(name: str, limits: tuple[float, float], definition: str, **fields: Any) -> Metric:
     """Entry of one error of means."""
+    settings: dict[str, Any] = {"sampling": "inverse"}
     return Metric(
         name=name,
         function=f"pb_eval.means:{name}",
@@ -33,8 +36,9 @@ def _error(name: str, limits: tuple[float, float], definition: str, **fields: An
         direction="lower",
         range=limits,
         perfect=0.0,
+        draws=f"pb_eval.means:{name}",
         definition=definition,
-        **fields,
+        **(settings | fields),
     )
 
 
@@ -57,6 +61,7 @@ METRICS = (
         "mae_mean",
         (0.0, INF),
         "mean over genes of the absolute difference of true and predicted mean expression",
+        sampling="root",
     ),
     _r2("r2_mean_all_resampled", "all", f"{_RESAMPLED}{_SQUARED}all genes"),
     _r2("r2_mean_top100_resampled", "top100", _RESAMPLED + _SQUARED + _TOP.format(k=100)),
@@ -65,15 +70,18 @@ METRICS = (
         "rmse_mean",
         (0.0, INF),
         "square root of the mean over genes of the squared difference of true and predicted mean expression",
+        sampling="root",
     ),
     Metric(
         name="r2_score_mean",
         function="pb_eval.means:r2_score_mean",
+        draws="pb_eval.means:r2_score_mean",
         family="means",
         direction="higher",
         range=(-INF, 1.0),
         perfect=1.0,
         degenerate={"constant truth": NAN},
+        sampling="determination",
         definition=(
             "coefficient of determination over genes of predicted against true mean expression, 1 - sum (t - p)^2 / "
             "sum (t - mean t)^2 (scikit-learn's r2_score(truth, prediction)); sees scale and offset, unlike r2_mean"

@@ -16,12 +16,19 @@ def _delta(name: str, definition: str, **fields: Any) -> Metric:
         "range": (-1.0, 1.0),
         "degenerate": {"copied control": 0.0, "truth equals control": NAN},
     }
+    settings |= fields
     return Metric(
-        name=name, family="shifts", direction="higher", perfect=1.0, definition=definition, **(settings | fields)
+        name=name,
+        family="shifts",
+        direction="higher",
+        perfect=1.0,
+        draws=settings["function"],
+        definition=definition,
+        **settings,
     )
 
 
-def _residual(measure: str, definition: str, lowest: float = -1.0) -> Metric:
+def _residual(measure: str, definition: str, lowest: float = -1.0, **fields: Any) -> Metric:
     """Entry of one likeness of context-specific residuals."""
     return _delta(
         f"{measure}_residual",
@@ -32,14 +39,15 @@ def _residual(measure: str, definition: str, lowest: float = -1.0) -> Metric:
         range=(lowest, 1.0),
         needs=("training_shift",),
         degenerate={},
+        **fields,
     )
 
 
 _AGAINST = "true and predicted mean shift, both against the measured control"
 
 METRICS = (
-    _delta("pearson_delta", f"Pearson correlation over genes of {_AGAINST}"),
-    _delta("cosine_delta", f"cosine of the angle between {_AGAINST}"),
+    _delta("pearson_delta", f"Pearson correlation over genes of {_AGAINST}", sampling="correlation"),
+    _delta("cosine_delta", f"cosine of the angle between {_AGAINST}", sampling="correlation"),
     _delta(
         "spearman_delta",
         f"Spearman correlation over genes of {_AGAINST}; equal shifts share their mean rank",
@@ -59,6 +67,7 @@ METRICS = (
         "r2_score_delta",
         f"coefficient of determination over genes, 1 - sum (t - p)^2 / sum (t - mean t)^2, of {_AGAINST}",
         range=(-INF, 1.0),
+        sampling="determination",
         degenerate={"truth equals control": NAN},
     ),
     _delta(
@@ -66,12 +75,13 @@ METRICS = (
         f"weighted coefficient of determination over genes, 1 - sum w (t - p)^2 / sum w (t - mean_w t)^2, of "
         f"{_AGAINST}; weights from the training contexts' t scores, which are not scored",
         range=(-INF, 1.0),
+        sampling="determination",
         gene_set="weighted",
         needs=("weights",),
         degenerate={"truth equals control": NAN},
     ),
-    _residual("pearson", "Pearson correlation over genes"),
+    _residual("pearson", "Pearson correlation over genes", sampling="correlation"),
     _residual("spearman", "Spearman correlation over genes"),
-    _residual("cosine", "cosine of the angle"),
+    _residual("cosine", "cosine of the angle", sampling="correlation"),
     _residual("sign", "share of genes with the same sign", lowest=0.0),
 )

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pb_models.base import Progress, Query
+    from pb_models.base import Progress
     from pb_models.cells import TrainingData
     from pb_models.multitask.examples import Examples
     from pb_models.multitask.network import Opponent
     from pb_models.multitask.settings import MultiTaskSettings
+    from pb_models.query import Query
 
 __all__ = ["MultiTaskModel", "Phase"]
 
