@@ -58,6 +58,10 @@ def test_a_regression_from_the_command_line(pb, regression):
     best = {row["model"]: row["mean"] for row in shown["boards"][0]["rows"] if row["metric"] == "mae"}
     assert best["ridge"] < 0.2 < best["mean"]
     assert "beats_baselines" in shown["boards"][0]["rows"][0]
+    errors = read_table(pb.folder / "run" / "results.csv").query("metric == 'mae'").set_index(["context", "model"])
+    for fold in ("fold 1", "fold 2", "fold 3"):
+        floor = min(errors.loc[(fold, name), "value"] for name in ("mean", "ridge", "boosting"))
+        assert (errors.loc[fold, "floor"] == floor).all()
     tasks = {task.model: task for task in read_plan(pb.folder / "run" / "plan.jsonl")}
     assert all(isinstance(task, SupervisedTask) for task in tasks.values())
     folder = pb.folder / "run" / "tasks" / tasks["far"].id

@@ -38,19 +38,18 @@ def show_boards(boards: Sequence[Board], claims: Mapping[str, str]) -> None:
 
 
 def words(board: Board) -> list[str]:
-    """Say which models the best cannot be told from, and which do not beat the baselines, by the first metric."""
+    """Say which losses the best loss cannot be told from, and which do not beat the baselines, by the first metric."""
     first = board.table["metric"].iloc[0]
     rows = board.table[(board.table["metric"] == first) & ~board.table["is_baseline"]]
     if rows.empty:
         return []
-    best = board.table[(board.table["metric"] == first) & board.table["best"]]["model"].iloc[0]
+    best = rows["model"].iloc[0]
     alike = rows[(rows["model"] != best) & ~(rows["p_corrected"] < LEVEL)]["model"].tolist()
     weak = rows[rows["beats_baselines"] == False]["model"].tolist()  # noqa: E712 - the column holds None, too
-    lines = [f"Best {first}: {best}."]
+    lines = [f"Best loss by {first}: {best}."]
     if alike:
-        lines[0] = (
-            f"Best {first}: {best}; not distinguishable from it (paired t-test, Holm, {LEVEL}): {', '.join(alike)}."
-        )
+        told = f"not distinguishable from it (paired t-test over folds, Holm, {LEVEL})"
+        lines = [f"Best loss by {first}: {best}; {told}: {', '.join(alike)}."]
     if weak and board.table["is_baseline"].any():
         lines.append(f"No better than the best baseline by {first}: {', '.join(weak)}.")
     return lines

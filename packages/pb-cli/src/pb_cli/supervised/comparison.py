@@ -15,8 +15,8 @@ class Board(NamedTuple):
     """One comparison: the losses and baselines of one data set, kind of folds and label noise.
 
     `table` has a row for each (model, metric): `mean` and `sd` (divisor n) over folds of the mean over targets and
-    seeds, `n_folds`, `is_baseline`, `best`, `beats_baselines` (None for a baseline), and for models other than the best
-    one the p-value `p` of a paired t-test against it over folds, corrected by Holm over the models (`p_corrected`).
+    seeds, `n_folds`, `is_baseline`, `best`, `beats_baselines` (None for a baseline), and for losses other than the best
+    loss the p-value `p` of a paired t-test against it over folds, corrected by Holm over the losses (`p_corrected`).
     """
 
     dataset: str
@@ -56,8 +56,11 @@ def _of_metric(wide: "pd.DataFrame", higher: bool, baselines: Sequence[str]) -> 
     mean, is_baseline = values.mean(axis=1), np.isin(wide.index, list(baselines))
     merit = np.where(np.isnan(mean), -np.inf, mean if higher else -mean)
     bar = merit[is_baseline].max(initial=-np.inf)
-    best = int(merit.argmax())
-    p = np.array([np.nan if row == best else paired_t_test(values[row], values[best]) for row in range(len(values))])
+    losses = np.flatnonzero(~is_baseline)
+    best = losses[merit[losses].argmax()] if len(losses) else -1
+    p = np.full(len(values), np.nan)
+    for row in losses[losses != best]:
+        p[row] = paired_t_test(values[row], values[best])
     table = pd.DataFrame(
         {
             "model": wide.index,
