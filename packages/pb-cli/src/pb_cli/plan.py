@@ -266,11 +266,20 @@ def read_plan(path: Path) -> list[Task]:
 def _from_line(record: dict[str, Any], path: Path) -> Task:
     """Rebuild one task and compare its id."""
     task_id = record.pop("id")
-    task = Task(**record)
+    task = _kind_of(record)(**record)
     if task.id != task_id:
         msg = f"{path}: the line of task {task_id} was changed after planning. Plan anew in another folder."
         raise ValueError(msg)
     return task
+
+
+def _kind_of(record: Mapping[str, Any]) -> type[Task]:
+    """Tell tasks apart by `kind`; those that predict perturbed cells have none."""
+    if record.get("kind") != "supervised":
+        return Task
+    from pb_cli.supervised.task import SupervisedTask
+
+    return SupervisedTask
 
 
 def _canonical(value: Mapping[str, Any]) -> str:

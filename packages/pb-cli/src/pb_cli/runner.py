@@ -31,6 +31,7 @@ from pb_cli.plan import Task
 from pb_cli.references import Condition, ceilings
 from pb_cli.resources import peak_memory, reset_peak_memory, versions
 from pb_cli.store import RunFolder, write_text
+from pb_cli.supervised.task import SupervisedTask
 from pb_cli.unit import Unit, prepare
 
 if TYPE_CHECKING:
@@ -70,6 +71,11 @@ def run_tasks(
 
     The folders appear only when everything in them is complete.
     """
+    if isinstance(first := tasks[0], SupervisedTask):
+        from pb_cli.supervised.run import run_supervised
+
+        run_supervised(first, folder, progress=progress)
+        return
     with ExitStack() as stack:
         drafts = [stack.enter_context(folder.writing(task)) for task in tasks]
         logs = [stack.enter_context((draft / "log.txt").open("w", encoding="utf-8", buffering=1)) for draft in drafts]

@@ -142,7 +142,12 @@ class RunFolder:
         done = [task for task in tasks if self.is_done(task)]
         results = merge_tables(read_table(self.task(task) / "metrics.csv") for task in done)
         simple = [name for name, entry in model_entries().items() if entry.is_baseline]
-        results = with_floor(results, results[results["model"].isin(simple)])
+        goals = None
+        if (results["space"] == "labels").any():
+            from pb_cli.supervised.scores import label_baselines, label_goals
+
+            simple, goals = label_baselines(), label_goals()
+        results = with_floor(results, results[results["model"].isin(simple)], goals=goals)
         for name in ("results.csv", "results.parquet"):
             write_table(results, self.path / name)
         costs = [{"task": task.id, "status": self._status(task)} | self._costs(task) for task in tasks]

@@ -5,11 +5,12 @@ import os
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from pb_eval.metric import DRAWS
 
+from pb_cli.commands.bench_supervised import bench_supervised, supervised_options
 from pb_cli.console import messages, print_json
 from pb_cli.display import Display, clock
 from pb_cli.execute import Options, WorkerLostError, execute
@@ -18,6 +19,10 @@ from pb_cli.names import DataProblem, split_names, usage_errors
 from pb_cli.options import data_options, keys_from_flags, open_data, parse_options, parse_settings
 from pb_cli.plan import Plan, make_plan
 from pb_cli.store import RunFolder
+from pb_cli.supervised.experiment import is_supervised
+
+if TYPE_CHECKING:
+    from pb_cli.supervised.planning import SupervisedPlan
 
 __all__ = ["bench"]
 
@@ -43,6 +48,7 @@ __all__ = ["bench"]
 @click.option("--split-seed", type=int, help="Seed of the split.  [default: 0]")
 @click.option("--target-controls", help="The held-out context's controls: train+input or input-only.")
 @click.option("--controls", help="Input and reference controls: shared or disjoint.")
+@supervised_options
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/DATASET-PRESET]")
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="Processes.")
 @click.option("--ensemble", is_flag=True, help="Train the seeds of a model in one pass, where it can.")
@@ -72,9 +78,16 @@ def bench(experiment: Path | None, **flags: Any) -> None:
       pb bench experiments/pbmc-scgen.toml --out runs/pbmc
       pb bench --data my.h5ad --context-key cell_type --perturbation-key condition \\
                --control ctrl --scale counts
+      pb bench --task regression --dataset concrete --loss far,mae
     """
+    with usage_errors():
+        supervised = is_supervised(experiment, flags["task"])
+    if supervised:
+        bench_supervised(experiment, flags)
+        return
     started = time.monotonic()
     with usage_errors():
+        refuse_supervised(flags)
         asked = read_experiment(experiment, overrides(flags))
         data = open_data(asked.dataset, asked.data, asked.keys, asked.dataset_options)
         plan = make_plan(asked, data)
@@ -100,6 +113,13 @@ def bench(experiment: Path | None, **flags: Any) -> None:
     if problem:
         messages.print(problem, style="red", soft_wrap=True)
         raise SystemExit(1)
+
+
+def refuse_supervised(flags: dict[str, Any]) -> None:
+    """Refuse options that only --task understands, rather than pass over them."""
+    if any(flags[name] for name in ("losses", "learning_rates", "weight_decays", "fold_kinds", "label_noise")):
+        msg = "--loss, --lr, --weight-decay, --fold-kind and --label-noise need --task regression or classification."
+        raise ValueError(msg)
 
 
 def overrides(flags: dict[str, Any]) -> dict[str, Any]:
@@ -174,7 +194,7 @@ def count(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
-def run_missing(plan: Plan, folder: RunFolder, options: Options, *, quiet: bool) -> str:
+def run_missing(plan: "Plan | SupervisedPlan", folder: RunFolder, options: Options, *, quiet: bool) -> str:
     """Run what is not done; say in one sentence what went wrong, if anything. Ctrl-C keeps what is done."""
     missing = [task for task in plan.tasks if not folder.is_done(task)]
     display = Display(missing, quiet=quiet)

@@ -1,0 +1,1 @@
+"""The supervised arm: labels of cells or rows predicted with any loss, cross-validated."""

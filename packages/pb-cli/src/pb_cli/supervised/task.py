@@ -1,0 +1,44 @@
+"""A task of the supervised arm: one loss or baseline on all folds of one data set, its whole grid inside."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pb_cli.plan import Task
+
+__all__ = ["SupervisedTask", "split_label"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupervisedTask(Task):
+    """One line of a plan, told apart by its `kind`.
+
+    `split` is a kind of folds, `split_parameters` hold their number and seed and the label noise, `preprocess` how
+    features are standardised and whether targets are joined, `model` is a loss or a baseline, `settings` the grid, the
+    network and how it is trained.
+    """
+
+    kind: str = "supervised"
+
+    @property
+    def held_out(self) -> str:
+        """What is held out, for people."""
+        return f"{self.split_parameters['n_folds']} folds, {self.label_of_split}"
+
+    @property
+    def label_of_split(self) -> str:
+        """The kind of folds, with the label noise where there is some."""
+        return split_label(self.split, self.split_parameters["noise"])
+
+    @property
+    def label(self) -> str:
+        """The name of the loss or baseline."""
+        return self.model
+
+
+def split_label(fold_kind: str, noise: dict[str, Any] | None) -> str:
+    """Name folds and label noise as in the column `split` of results.
+
+    >>> split_label("cells", {"kind": "uniform", "rate": 0.3})
+    'cells, uniform noise 0.3'
+    """
+    return fold_kind if noise is None else f"{fold_kind}, {noise['kind']} noise {noise['rate']:g}"

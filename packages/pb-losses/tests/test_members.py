@@ -1,0 +1,71 @@
+"""Losses of many models at once against the loss of each model alone: values and gradients."""
+
+import pytest
+import torch
+from pb_losses import get_loss, loss_info, loss_names
+from pb_losses.members import member_loss
+
+MEMBERS, BATCH = 3, 12
+ON_NUMBERS = [name for name in loss_names() if loss_info(name).kind in ("regression", "features") and name != "wmse"]
+ON_CLASSES = [name for name in loss_names() if loss_info(name).kind == "classification"]
+
+
+def drawn(n_outputs, seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    features = torch.randn(MEMBERS, BATCH, 4, generator=rng, dtype=torch.float64, requires_grad=True)
+    outputs = torch.randn(MEMBERS, BATCH, n_outputs, generator=rng, dtype=torch.float64, requires_grad=True)
+    return features, outputs, torch.randn(BATCH, n_outputs, generator=rng, dtype=torch.float64)
+
+
+def gradients(losses, *inputs):
+    weights = torch.arange(1.0, MEMBERS + 1, dtype=losses.dtype)
+    return torch.autograd.grad((losses * weights).sum(), inputs, allow_unused=True)
+
+
+def agree(stacked, apart, *inputs):
+    torch.testing.assert_close(stacked, apart, check_dtype=False)
+    for a, b in zip(gradients(stacked, *inputs), gradients(apart, *inputs), strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("n_targets", [1, 2])
+@pytest.mark.parametrize("name", ON_NUMBERS)
+def test_members_equal_each_alone(name, n_targets, missing):
+    features, outputs, target = drawn(n_targets)
+    if missing:
+        target[:4, 0] = torch.nan
+    loss, inputs = get_loss(name), loss_info(name).inputs
+    apart = []
+    for z, p in zip(features, outputs, strict=True):
+        given = {"features": z, "prediction": p, "target": target}
+        apart.append(loss(*(given[each] for each in inputs)))
+    agree(member_loss(name)(features, outputs, target), torch.stack(apart), features, outputs)
+
+
+@pytest.mark.parametrize("name", ON_CLASSES)
+def test_losses_of_classes_are_summed_over_targets(name):
+    features, outputs, _ = drawn(5)
+    label = torch.stack([torch.arange(BATCH) % 2, torch.arange(BATCH) % 3], dim=1)
+    label[:3, 1] = -100
+    loss = get_loss(name)
+    apart = torch.stack([loss(p[:, :2], label[:, 0]) + loss(p[:, 2:], label[:, 1]) for p in outputs])
+    agree(member_loss(name, n_classes=(2, 3))(features, outputs, label), apart, outputs)
+
+
+def test_settings_reach_the_loss():
+    features, outputs, target = drawn(1)
+    stacked = member_loss("huber", delta=0.3)(features, outputs, target)
+    torch.testing.assert_close(stacked[0], get_loss("huber", delta=0.3)(outputs[0], target))
+
+
+def test_a_loss_of_classes_needs_their_number():
+    with pytest.raises(ValueError, match="n_classes"):
+        member_loss("ce")
+
+
+def test_a_misspelt_loss_is_named():
+    with pytest.raises(ValueError, match="huber"):
+        member_loss("hubr")
