@@ -8,6 +8,7 @@ from pb_cli.commands.bench import bench
 from pb_cli.commands.data import data
 from pb_cli.commands.eval import evaluate
 from pb_cli.commands.ls import ls
+from pb_cli.commands.run import run
 from pb_cli.names import SuggestingGroup
 
 __all__ = ["app", "main"]
@@ -27,7 +28,7 @@ def app() -> None:
     """
 
 
-for command in (bench, data, evaluate, ls):
+for command in (bench, run, data, evaluate, ls):
     app.add_command(command)
 
 

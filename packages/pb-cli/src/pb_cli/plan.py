@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ class Task:
     seed: int
     dose: float | None = None
 
-    @property
+    @cached_property
     def id(self) -> str:
         """First twelve hex digits of the SHA-256 of the line."""
         return hashlib.sha256(_canonical(self.to_dict()).encode()).hexdigest()[:12]

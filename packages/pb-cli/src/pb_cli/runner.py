@@ -43,11 +43,12 @@ def run_tasks(
     *,
     device: str = "auto",
     save_model: bool = True,
+    data: Path | None = None,
     progress: Callable[[TrainingStep], None] | None = None,
 ) -> None:
     """Run one task, or several that differ in their seeds only and are trained together, and write their folders.
 
-    The folders appear only when everything in them is complete.
+    The folders appear only when everything in them is complete. `data` is where the data file lies now.
     """
     with ExitStack() as stack:
         drafts = [stack.enter_context(folder.writing(task)) for task in tasks]
@@ -61,7 +62,7 @@ def run_tasks(
 
         for task, log in zip(tasks, logs, strict=True):
             log.write(f"{task.label} seed {task.seed}, held out: {task.held_out!r}\n")
-        unit = unit_of(tasks[0])
+        unit = unit_of(tasks[0], data)
         reset_peak_memory()
         models = fit(tasks, unit, device=device, progress=report)
         for task, model, draft, log in zip(tasks, models, drafts, logs, strict=True):
@@ -70,9 +71,10 @@ def run_tasks(
             write_task(task, unit, fitted, draft, save_model=save_model)
 
 
-def unit_of(task: Task) -> Unit:
-    """Prepare what a task trains on and is scored against."""
-    unit = prepare(task.source, task.split, task.split_parameters, task.split_hash, task.preprocess)
+def unit_of(task: Task, data: Path | None = None) -> Unit:
+    """Prepare what a task trains on and is scored against; `data` is where the data file lies now."""
+    source = task.source if data is None else task.source | {"path": str(data.absolute())}
+    unit = prepare(source, task.split, task.split_parameters, task.split_hash, task.preprocess)
     return unit.at_dose(task.dose)
 
 

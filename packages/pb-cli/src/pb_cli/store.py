@@ -4,30 +4,53 @@
 
     RUN/run.json            experiment, versions, claim of the splits
     RUN/plan.jsonl          one task a line
-    RUN/tasks/<id>/         a finished task: manifest.json, prediction.h5ad, model/, metrics.csv, log.txt, task.json
-    RUN/failed/<id>/        the last failure of a task: traceback.txt, log.txt
+    RUN/tasks/ab/<id>/      a finished task: manifest.json, prediction.h5ad, model/, metrics.csv, log.txt, task.json
+    RUN/failed/ab/<id>/     the last failure of a task: failure.json, traceback.txt, log.txt
+    RUN/running/ab/         who works on which task, and what is being written
+    RUN/arrays/<name>/      what was submitted to Slurm: tasks.txt, submitted.json, scripts, output
     RUN/results.csv, .parquet   all scores, one row per unit and metric
     RUN/tasks.csv           one row per task: status, seconds, memory, parameters, device
+
+`ab` are the first two digits of the task's id, so that 100,000 tasks make 256 folders of some hundred each. Runs of
+pb 0.1.0 and before have no such folders between, and are read all the same.
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pb_cli.plan import Task, read_plan, to_lines
+from pb_cli.whereabouts import whereabouts
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["RunFolder", "write_text"]
+__all__ = ["Failure", "Reason", "RunFolder", "write_text"]
 
 LOCK = ".lock"
+_FAN = 2  # digits of an id that name its folder
+_LEFTOVERS = {LOCK, "run.json"}
+
+
+Reason = Literal[
+    "error", "out of memory", "killed", "time limit", "preempted", "node failure", "cancelled", "stopped", "lost"
+]
+
+
+class Failure(NamedTuple):
+    """Why a task failed, in a word, in a sentence, and in full."""
+
+    reason: Reason
+    message: str
+    traceback: str = ""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -58,17 +81,49 @@ class RunFolder:
         """
         if self._plan.exists():
             self._refuse_other(tasks)
-            self._refuse_other_version(record)
-        elif any(path.name not in {LOCK, "run.json"} for path in self.path.iterdir()):
+            self.refuse_other_version(record)
+        elif any(path.name not in _LEFTOVERS for path in self.path.iterdir()):
             msg = f"{self.path} is not empty and holds no run. Give --out a new or empty folder."
             raise ValueError(msg)
         else:
+            lines = to_lines(tasks)
+            record = record | {"plan_sha256": hashlib.sha256(lines.encode()).hexdigest()}
             write_text(self.path / "run.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-            write_text(self._plan, to_lines(tasks))
+            write_text(self._plan, lines)
         for folder in ("tasks", "failed"):
             (self.path / folder).mkdir(exist_ok=True)
-        for leftover in (self.path / "tasks").glob(".*"):
-            shutil.rmtree(leftover)
+
+    def read(self) -> list[Task]:
+        """Read the plan; what was changed after planning is refused.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds no run, or its plan is not the one that was written.
+        """
+        if not self._plan.is_file():
+            msg = f"{self.path} holds no run: there is no plan.jsonl. `pb bench --out {self.path}` makes one."
+            raise ValueError(msg)
+        planned = self.record.get("plan_sha256")
+        if planned is not None and hashlib.sha256(self._plan.read_bytes()).hexdigest() != planned:
+            msg = f"{self._plan} was changed after planning: run.json has another hash. Restore it, or plan anew."
+            raise ValueError(msg)
+        return read_plan(self._plan)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What was asked, with which versions, as `run.json` has it."""
+        record: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        return record
+
+    def refuse_other_version(self, record: dict[str, Any]) -> None:
+        """Refuse to continue a run with another version of pb: its numbers could mean something else."""
+        made = self.record["versions"]["pb-cli"]
+        if made != (now := record["versions"]["pb-cli"]):
+            msg = (
+                f"{self.path} was made with pb {made}, this is {now}. Install pb {made}, or give --out another folder."
+            )
+            raise ValueError(msg)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -88,25 +143,44 @@ class RunFolder:
                 raise ValueError(msg) from error
             yield
 
+    def place(self, kind: str, task_id: str) -> Path:
+        """Say where something of a task lies: `tasks`, `failed` or `running`."""
+        return self.path / kind / task_id[:_FAN] / task_id
+
     def task(self, task: Task) -> Path:
         """Say where a finished task lies."""
-        return self.path / "tasks" / task.id
+        return self._found("tasks", task.id)
 
     def failure(self, task: Task) -> Path:
         """Say where the last failure of a task lies."""
-        return self.path / "failed" / task.id
+        return self._found("failed", task.id)
+
+    def _found(self, kind: str, task_id: str) -> Path:
+        """Say where it is, or belongs where it is not yet."""
+        flat = self.path / kind / task_id
+        return flat if flat.is_dir() else self.place(kind, task_id)
 
     def is_done(self, task: Task) -> bool:
         """Say whether the task is finished: its folder appears only when it is complete."""
         return self.task(task).is_dir()
 
+    def listed(self, kind: str) -> dict[str, Path]:
+        """List everything of a kind (`tasks`, `failed`, `running`) by name, in as many looks as there are folders."""
+        found: dict[str, Path] = {}
+        for entry in _entries(self.path / kind):
+            inner = _entries(entry) if len(entry.name) == _FAN else [entry]
+            found |= {path.name: path for path in inner if not path.name.startswith(".")}
+        return found
+
     @contextmanager
     def writing(self, task: Task) -> Iterator[Path]:
-        """Give a hidden folder to write to; it becomes the task's folder if the block succeeds.
+        """Give a folder under `running/` to write to; it becomes the task's folder if the block succeeds.
 
         If the block fails, its log is kept under `failed/` and the rest is removed.
         """
-        draft = Path(tempfile.mkdtemp(dir=self.path / "tasks", prefix=f".{task.id}."))
+        place = self.place("running", task.id)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(dir=place.parent, prefix=f"{task.id}."))
         draft.chmod(0o777 & ~_umask())
         try:
             yield draft
@@ -117,12 +191,32 @@ class RunFolder:
         _move(draft, self.task(task))
         shutil.rmtree(self.failure(task), ignore_errors=True)
 
-    def write_traceback(self, task: Task, text: str) -> Path:
-        """Keep the traceback of a failed task, and say where."""
+    def discard(self, task: Task) -> None:
+        """Remove what a killed process was writing of a task, and keep its log under `failed/`."""
+        place = self.place("running", task.id)
+        for draft in place.parent.glob(f"{task.id}.*/"):
+            _keep_log(draft, self.failure(task))
+            shutil.rmtree(draft, ignore_errors=True)
+
+    def write_failure(self, task: Task, failure: "Failure") -> None:
+        """Keep why a task failed, where and when, and its traceback if there is one."""
         folder = self.failure(task)
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / "traceback.txt", text)
-        return folder / "traceback.txt"
+        if failure.traceback:
+            write_text(folder / "traceback.txt", failure.traceback)
+        else:
+            (folder / "traceback.txt").unlink(missing_ok=True)
+        record = {"reason": failure.reason, "message": failure.message, "time": round(time.time()), **whereabouts()}
+        write_text(folder / "failure.json", json.dumps(record, ensure_ascii=False) + "\n")
+
+    def failure_record(self, folder: Path) -> dict[str, Any]:
+        """Read why a task failed; of a run of pb 0.1.0 only the traceback is there."""
+        if (folder / "failure.json").is_file():
+            record: dict[str, Any] = json.loads((folder / "failure.json").read_text(encoding="utf-8"))
+            return record
+        path = folder / "traceback.txt"
+        lines = path.read_text(encoding="utf-8").strip().splitlines() if path.is_file() else []
+        return {"reason": "error", "message": lines[-1] if lines else ""}
 
     def task_record(self, task: Task) -> dict[str, Any]:
         """Read what a finished task cost, from its `task.json`."""
@@ -157,15 +251,6 @@ class RunFolder:
             )
             raise ValueError(msg)
 
-    def _refuse_other_version(self, record: dict[str, Any]) -> None:
-        """Refuse to continue a run with another version of pb: its numbers could mean something else."""
-        made = json.loads((self.path / "run.json").read_text(encoding="utf-8"))["versions"]["pb-cli"]
-        if made != (now := record["versions"]["pb-cli"]):
-            msg = (
-                f"{self.path} was made with pb {made}, this is {now}. Install pb {made}, or give --out another folder."
-            )
-            raise ValueError(msg)
-
     def _status(self, task: Task) -> str:
         """One word for the state of a task."""
         if self.is_done(task):
@@ -178,8 +263,18 @@ class RunFolder:
         return known | (self.task_record(task)["costs"] if self.is_done(task) else {})
 
 
+def _entries(folder: Path) -> list[Path]:
+    """List a folder, which may not be there or go away meanwhile."""
+    try:
+        with os.scandir(folder) as entries:
+            return [Path(entry.path) for entry in entries]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 def _move(draft: Path, target: Path) -> None:
     """Rename a finished draft; where another process was faster, its result stays and ours goes."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         draft.rename(target)
     except OSError:
@@ -191,8 +286,9 @@ def _move(draft: Path, target: Path) -> None:
 def _keep_log(draft: Path, failure: Path) -> None:
     """Keep what a failed task had logged."""
     with suppress(OSError):
-        failure.mkdir(parents=True, exist_ok=True)
-        shutil.move(draft / "log.txt", failure / "log.txt")
+        if (draft / "log.txt").is_file():
+            failure.mkdir(parents=True, exist_ok=True)
+            shutil.move(draft / "log.txt", failure / "log.txt")
 
 
 def _umask() -> int:

@@ -11,7 +11,7 @@ import click
 
 from pb_cli.console import messages, print_json
 from pb_cli.display import Display, clock
-from pb_cli.execute import Options, WorkerLostError, execute
+from pb_cli.execute import Options, execute
 from pb_cli.experiment import PRESETS, Experiment, read_experiment
 from pb_cli.names import DataProblem, split_names, usage_errors
 from pb_cli.options import data_options, keys_from_flags, open_data, parse_options, parse_settings
@@ -48,6 +48,7 @@ __all__ = ["bench"]
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ... or auto.")
 @click.option("--no-save-models", is_flag=True, help="Do not keep the fitted models.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@click.option("--plan-only", is_flag=True, help="Write the run folder for `pb run`, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the leaderboard as data.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 def bench(experiment: Path | None, **flags: Any) -> None:
@@ -80,6 +81,8 @@ def bench(experiment: Path | None, **flags: Any) -> None:
             stack.enter_context(folder.locked())
             folder.open(plan.tasks, run_record(asked, plan))
         announce(plan, folder)
+        if flags["plan_only"]:
+            return
         options = Options(flags["jobs"], flags["device"], not flags["no_save_models"], flags["ensemble"])
         try:
             problem = run_missing(plan, folder, options, quiet=flags["quiet"])
@@ -171,8 +174,6 @@ def run_missing(plan: Plan, folder: RunFolder, options: Options, *, quiet: bool)
     try:
         with display:
             execute(missing, folder, options, display.handle)
-    except WorkerLostError as error:
-        return str(error)
     except KeyboardInterrupt:
         done = sum(map(folder.is_done, plan.tasks))
         folder.collect(plan.tasks)
