@@ -17,6 +17,7 @@ from pb_eval import PredictionInfo, evaluate, result_rows, write_prediction, wri
 from pb_eval.table import merge_tables
 from pb_models import Model, TrainingStep
 
+from pb_cli.merging import file_record
 from pb_cli.plan import Task
 from pb_cli.references import Condition
 from pb_cli.resources import peak_memory, reset_peak_memory, versions
@@ -116,7 +117,8 @@ def write_task(task: Task, unit: Unit, fitted: Fitted, folder: Path, *, save_mod
     if save_model:
         fitted.model.save(folder / "model")
     write_table(score(fitted.predictions, unit, info), folder / "metrics.csv")
-    record = {"task": task.id, "costs": fitted.costs, "fit": fitted.model.fit_record, "versions": versions()}
+    record = {"task": task.id, "split_hash": task.split_hash, "files": file_record(folder), "costs": fitted.costs}
+    record |= {"fit": fitted.model.fit_record, "versions": versions()}
     write_text(folder / "task.json", json.dumps(record, indent=2) + "\n")
 
 

@@ -1,14 +1,34 @@
-"""Slurm, by its own commands: what a job's state is."""
+"""Slurm, by its own commands: the script of an array, submitting it, and what becomes of its elements."""
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
 
+from pb_cli.site import Site
 from pb_cli.store import Reason
 from pb_cli.whereabouts import slurm_element
 
-__all__ = ["REASONS", "SlurmError", "call", "why_stopped"]
+__all__ = [
+    "ACTIVE",
+    "REASONS",
+    "WAITING",
+    "Chunk",
+    "Element",
+    "SlurmError",
+    "accounted",
+    "call",
+    "max_array_size",
+    "queued",
+    "render",
+    "submit",
+    "why_stopped",
+]
 
 REASONS: dict[str, Reason] = {
     "BOOT_FAIL": "node failure",
@@ -20,10 +40,32 @@ REASONS: dict[str, Reason] = {
     "PREEMPTED": "preempted",
     "TIMEOUT": "time limit",
 }
+WAITING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT", "CONFIGURING"}
+ACTIVE = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
+LARGEST_CHUNK = 2000  # elements of one job: each leaves a file with its output in one folder
 
 
 class SlurmError(RuntimeError):
     """A command of Slurm is missing, does not answer, or refuses."""
+
+
+class Chunk(NamedTuple):
+    """Consecutive elements of an array that are one job of Slurm, and the job's number once it has one."""
+
+    offset: int
+    n_elements: int
+    job: str | None = None
+
+    def job_name(self, array: str) -> str:
+        """Name the job."""
+        return f"{array}-{self.offset}"
+
+
+class Element(NamedTuple):
+    """One element of an array: the name of its job, which is unique, and its place in it."""
+
+    job: str
+    position: int
 
 
 def call(*command: str, seconds: float = 60) -> str:
@@ -38,7 +80,8 @@ def call(*command: str, seconds: float = 60) -> str:
     if program is None:
         msg = f"{command[0]} is not on the path: this machine is no login node of a Slurm cluster."
         raise SlurmError(msg)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SQUEUE_", "SBATCH_"))}
+    foreign = ("SQUEUE_", "SBATCH_", "SACCT_")  # a user's own formats would not be understood
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     try:
         done = subprocess.run(  # noqa: S603 (a list of arguments, no shell)
             [program, *command[1:]], capture_output=True, text=True, check=False, timeout=seconds, env=environment
@@ -52,6 +95,96 @@ def call(*command: str, seconds: float = 60) -> str:
     return done.stdout
 
 
+def render(site: Site, array: str, chunk: Chunk, *, most: int | None, flags: Sequence[str]) -> str:
+    """Write the script of one job, a chunk of an array; at most `most` of its elements run at a time.
+
+    It is submitted from the run folder, so that no name of a folder, a file or a context is in it.
+    """
+    name = "gpu.sbatch" if site.wants_gpu else "array.sbatch"
+    template = files("pb_cli").joinpath("templates", name).read_text(encoding="utf-8")
+    limit = f"%{most}" if most else ""
+    options = {
+        "job-name": chunk.job_name(array),
+        "array": f"0-{chunk.n_elements - 1}{limit}",
+        "output": f"arrays/{array}/output-{chunk.offset}/%a.txt",
+        "open-mode": "append",
+        "cpus-per-task": "1",
+        **site.sbatch,
+    }
+    lines = "\n".join(f"#SBATCH {_option(*pair)}" for pair in options.items())
+    parts = {
+        "#SBATCH @options@": lines,
+        "@environment@": site.environment.strip(),
+        "@pb@": site.pb,
+        "@name@": array,
+        "@offset@": str(chunk.offset),
+        "@flags@": shlex.join(flags),
+    }
+    text = re.sub("|".join(map(re.escape, parts)), lambda found: parts[found[0]], template)
+    return "".join(f"{line.rstrip()}\n" for line in text.splitlines() if line.strip())
+
+
+def _option(name: str, value: str) -> str:
+    """Write an option as sbatch reads it from a script; one without a value is a switch."""
+    return f"--{name}={shlex.quote(value)}" if value else f"--{name}"
+
+
+def submit(script: Path, folder: Path, dependency: str = "") -> str:
+    """Submit a script with a folder as its working directory, and return the number of the job.
+
+    Raises
+    ------
+    SlurmError
+        With what sbatch says.
+    """
+    more = [f"--dependency={dependency}"] if dependency else []
+    answer = call("sbatch", "--parsable", f"--chdir={folder.absolute()}", *more, str(script.absolute()))
+    return answer.strip().partition(";")[0]
+
+
+def max_array_size() -> int:
+    """How many elements a job may have: the cluster's MaxArraySize caps the index, which starts at 0 here."""
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", call("scontrol", "show", "config"), re.MULTILINE)
+    return min(int(found[1]), LARGEST_CHUNK) if found else 1000
+
+
+def queued(names: Iterable[str]) -> dict[Element, str]:
+    """Ask for the states of the elements of jobs of these names: those in the queue, and those that ended lately.
+
+    Raises
+    ------
+    SlurmError
+        If Slurm does not answer.
+    """
+    wanted = ",".join(names)
+    if not wanted:
+        return {}
+    text = call("squeue", "--noheader", "--array", "--states=all", f"--name={wanted}", "--format=%j|%K|%T")
+    return _states(line.split("|") for line in text.splitlines())
+
+
+def accounted(jobs: Mapping[str, str]) -> dict[Element, str]:
+    """Ask the accounting database for the states of elements, given job names by number; {} where there is none."""
+    if not jobs:
+        return {}
+    form = "--format=JobID,State"
+    try:
+        text = call("sacct", "--noheader", "--parsable2", "--allocations", form, f"--jobs={','.join(jobs)}")
+    except SlurmError:
+        return {}
+    rows = (re.split(r"[_|]", line, maxsplit=2) for line in text.splitlines() if "_" in line)
+    return _states((jobs.get(row[0], ""), *row[1:]) for row in rows)
+
+
+def _states(rows: Iterable[Sequence[str]]) -> dict[Element, str]:
+    """Read rows of job, index and state (its first word); what is no single element is left out."""
+    found = {}
+    for job, index, state in rows:
+        if index.isdigit() and state.strip():
+            found[Element(job, int(index))] = state.split()[0].rstrip("+")
+    return found
+
+
 def why_stopped() -> Reason:
     """Ask Slurm why it is ending the job of this process; `stopped` where it does not say."""
     element = slurm_element()
@@ -62,9 +195,5 @@ def why_stopped() -> Reason:
         text = call("scontrol", "--oneliner", "show", "job", job if index is None else f"{job}_{index}", seconds=10)
     except SlurmError:
         return "stopped"
-    return REASONS.get(_field(text.split(), "JobState"), "stopped")
-
-
-def _field(words: Sequence[str], name: str) -> str:
-    """Find `name=value` among words."""
-    return next((word.partition("=")[2] for word in words if word.startswith(f"{name}=")), "")
+    found = re.search(r"\bJobState=(\w+)", text)
+    return REASONS.get(found[1], "stopped") if found else "stopped"

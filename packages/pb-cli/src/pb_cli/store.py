@@ -22,7 +22,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -132,14 +132,14 @@ class RunFolder:
         Raises
         ------
         ValueError
-            If another `pb bench` works in it.
+            If another `pb bench` or `pb resume` works in it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / LOCK).open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                msg = f"Another pb bench works in {self.path}. Wait for it, or give --out another folder."
+                msg = f"Another pb bench works in {self.path}, or a pb resume. Wait for it, or use another folder."
                 raise ValueError(msg) from error
             yield
 
@@ -223,17 +223,26 @@ class RunFolder:
         record: dict[str, Any] = json.loads((self.task(task) / "task.json").read_text(encoding="utf-8"))
         return record
 
-    def collect(self, tasks: Sequence[Task]) -> "pd.DataFrame":
-        """Merge the scores of the finished tasks into `results.csv` and `results.parquet`, costs into `tasks.csv`."""
+    def collect(self, tasks: Sequence[Task], leave_out: Container[str] = ()) -> "pd.DataFrame":
+        """Merge the scores of finished tasks into `results.csv` and `results.parquet`, costs into `tasks.csv`.
+
+        `leave_out` are the ids of tasks whose results are refused.
+        """
         import pandas as pd
-        from pb_eval import read_table, write_table
+        from pb_eval import write_table
         from pb_eval.table import merge_tables
 
-        done = [task for task in tasks if self.is_done(task)]
-        results = merge_tables(read_table(self.task(task) / "metrics.csv") for task in done)
+        from pb_cli.merging import read_tables
+
+        done = [task for task in tasks if self.is_done(task) and task.id not in leave_out]
+        results = merge_tables([read_tables([self.task(task) / "metrics.csv" for task in done])])
         for name in ("results.csv", "results.parquet"):
             write_table(results, self.path / name)
-        costs = [{"task": task.id, "status": self._status(task)} | self._costs(task) for task in tasks]
+        whole = {task.id for task in done}
+        costs = [
+            {"task": task.id, "status": self._status(task)} | self._costs(task, whole=task.id in whole)
+            for task in tasks
+        ]
         write_text(self.path / "tasks.csv", pd.DataFrame(costs).to_csv(index=False))
         return results
 
@@ -257,10 +266,10 @@ class RunFolder:
             return "done"
         return "failed" if self.failure(task).exists() else "missing"
 
-    def _costs(self, task: Task) -> dict[str, Any]:
+    def _costs(self, task: Task, *, whole: bool) -> dict[str, Any]:
         """Collect the columns of `tasks.csv` after the status."""
         known = {name: getattr(task, name) for name in ("held_out", "dose", "model", "profile", "seed")}
-        return known | (self.task_record(task)["costs"] if self.is_done(task) else {})
+        return known | (self.task_record(task)["costs"] if whole else {})
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -17,6 +17,15 @@ from pb_cli.names import DataProblem, split_names, usage_errors
 from pb_cli.options import data_options, keys_from_flags, open_data, parse_options, parse_settings
 from pb_cli.plan import Plan, make_plan
 from pb_cli.store import RunFolder
+from pb_cli.submission import (
+    asked_site,
+    command_flags,
+    make_array,
+    show_array,
+    slurm_options,
+    submit_tasks,
+    surveyed,
+)
 
 __all__ = ["bench"]
 
@@ -48,6 +57,8 @@ __all__ = ["bench"]
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ... or auto.")
 @click.option("--no-save-models", is_flag=True, help="Do not keep the fitted models.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@click.option("--array", is_flag=True, help="Submit what is missing to Slurm as array jobs, and return.")
+@slurm_options
 @click.option("--plan-only", is_flag=True, help="Write the run folder for `pb run`, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the leaderboard as data.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
@@ -71,19 +82,28 @@ def bench(experiment: Path | None, **flags: Any) -> None:
         asked = read_experiment(experiment, overrides(flags))
         data = open_data(asked.dataset, asked.data, asked.keys, asked.dataset_options)
         plan = make_plan(asked, data)
+    options = Options(flags["jobs"], flags["device"], not flags["no_save_models"], flags["ensemble"])
     if flags["dry_run"]:
-        show_plan(plan, as_json=flags["as_json"])
+        if flags["array"]:
+            with usage_errors():
+                show_array(make_array(plan.tasks, asked_site(flags), flags, command_flags(options)), plan.tasks)
+        else:
+            show_plan(plan, as_json=flags["as_json"])
         return
     folder = RunFolder(flags["out"] or Path("runs") / f"{data.name}-{asked.preset}")
     with ExitStack() as stack:
         with usage_errors():
-            check_device(flags["device"])
+            if not flags["array"]:
+                check_device(flags["device"])
             stack.enter_context(folder.locked())
             folder.open(plan.tasks, run_record(asked, plan))
         announce(plan, folder)
         if flags["plan_only"]:
             return
-        options = Options(flags["jobs"], flags["device"], not flags["no_save_models"], flags["ensemble"])
+        if flags["array"]:
+            with usage_errors():
+                submit_missing(plan, folder, flags, options)
+            return
         try:
             problem = run_missing(plan, folder, options, quiet=flags["quiet"])
             finish(plan, folder, as_json=flags["as_json"], seconds=time.monotonic() - started)
@@ -93,6 +113,15 @@ def bench(experiment: Path | None, **flags: Any) -> None:
     if problem:
         messages.print(problem, style="red", soft_wrap=True)
         raise SystemExit(1)
+
+
+def submit_missing(plan: Plan, folder: RunFolder, flags: dict[str, Any], options: Options) -> None:
+    """Submit what is neither done, nor runs, nor waits."""
+    missing = surveyed(folder, plan.tasks).those("failed", "missing")
+    if not missing:
+        messages.print("Nothing to submit: every task is done, runs or waits.")
+        return
+    submit_tasks(folder, make_array(missing, asked_site(flags), flags, command_flags(options)))
 
 
 def overrides(flags: dict[str, Any]) -> dict[str, Any]:

@@ -67,7 +67,8 @@ def run(
             asked = chosen(tasks, names, spans) if names or spans else tasks
         missing = [task for task in asked if not folder.is_done(task)]
         refuse_changed_data(missing, data, checksum=False)
-        check_device(device)
+        if device != "auto":
+            check_device(device)
     for remark in version_remarks(folder.record):
         messages.print(remark, style="yellow", soft_wrap=True)
     messages.print(f"{count(len(asked), 'task')}, {len(asked) - len(missing)} of them finished before", soft_wrap=True)
