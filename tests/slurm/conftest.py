@@ -13,7 +13,8 @@ from typing import NamedTuple
 import pytest
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "srun")
-STUB = Path(__file__).with_name("stub_pb.py")
+FOREIGN = ("SLURM", "SBATCH", "SQUEUE", "OMP_", "NUMBA_")
+STUB = Path(__file__).parents[2] / "packages" / "pb-cli" / "tests" / "stub_pb.py"
 CONFIG = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -41,13 +42,14 @@ JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
 AccountingStorageType=accounting_storage/none
 JobRequeue=1
-KillWait=3
+KillWait=10
 MaxArraySize=5
 MinJobAge=300
 OverTimeLimit=0
 ReturnToService=2
+SlurmdParameters=config_overrides
 SchedulerParameters=sched_interval=1,sched_min_interval=0,batch_sched_delay=0,max_rpc_cnt=0
-NodeName={host} NodeAddr=127.0.0.1 CPUs=4 RealMemory=4000 State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs=16 RealMemory=4000 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -79,6 +81,7 @@ class Cluster(NamedTuple):
 
     folder: Path
     environment: dict[str, str]
+    stub: Path = STUB
 
     def __call__(self, *command: object, check: bool = True) -> str:
         """Run a command beside this Slurm and return what it prints."""
@@ -116,8 +119,16 @@ def free_ports(number: int) -> list[int]:
     return ports
 
 
+@pytest.fixture
+def cluster(running_cluster: Cluster) -> Iterator[Cluster]:
+    """The Slurm, with nothing left in its queue afterwards."""
+    yield running_cluster
+    running_cluster("scancel", "--user=root", check=False)
+    running_cluster.wait(running_cluster.is_idle)
+
+
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def running_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("slurm")
     for name in ("state", "spool"):
         (folder / name).mkdir()
@@ -125,7 +136,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     (folder / "munge.key").chmod(0o600)
     config = CONFIG.format(host=socket.gethostname().partition(".")[0], folder=folder, ports=free_ports(2))
     (folder / "slurm.conf").write_text(config)
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "SBATCH"))}
+    own = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     environment = own | {"SLURM_CONF": str(folder / "slurm.conf"), "PB_SITE": str(folder / "site.toml")}
     (folder / "site.toml").write_text(f"pb = '{sys.executable} {STUB}'\n")
     cluster = Cluster(folder, environment)
@@ -136,8 +147,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         cluster("slurmd")
         cluster.wait(lambda: "idle" in cluster("sinfo", "--noheader", "--format=%t", check=False))
         yield cluster
-        cluster("scancel", "--user=root", check=False)
-        cluster.wait(cluster.is_idle)
     finally:
         for name in ("slurmd.pid", "slurmctld.pid", "munge.pid"):
             stop(folder / name)

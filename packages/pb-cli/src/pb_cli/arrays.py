@@ -15,9 +15,9 @@ from pb_cli.slurm import Chunk, Element, SlurmError, render, submit
 from pb_cli.store import RunFolder, write_text
 from pb_cli.whereabouts import slurm_element
 
-__all__ = ["Array", "draft_array", "element_tasks", "pack", "read_arrays", "submit_array"]
+__all__ = ["Array", "array_data", "draft_array", "element_tasks", "pack", "read_arrays", "submit_array"]
 
-TABLE, RECORD = "tasks.txt", "submitted.json"
+TABLE, RECORD, DATA = "tasks.txt", "submitted.json", "data.txt"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def draft_array(
     return Array(f"pb-{secrets.token_hex(4)}", ids, chunks, site, list(flags), most, round(time.time(), 3))
 
 
-def submit_array(folder: RunFolder, array: Array) -> Array:
+def submit_array(folder: RunFolder, array: Array, data: Path | None = None) -> Array:
     """Write an array's table and scripts, submit its jobs, and return it with their numbers.
 
     The record is written before the first job is submitted: one whose number was lost is still known by its name. With
@@ -91,6 +91,8 @@ def submit_array(folder: RunFolder, array: Array) -> Array:
     """
     path = folder.path / "arrays" / array.name
     path.mkdir(parents=True)
+    if data is not None:
+        write_text(path / DATA, str(data.absolute()))
     write_text(path / TABLE, "".join(" ".join(ids) + "\n" for ids in array.elements))
     scripts = array.scripts()
     for number, (chunk, script) in enumerate(scripts.items()):
@@ -101,7 +103,7 @@ def submit_array(folder: RunFolder, array: Array) -> Array:
         waits = [array.site.sbatch.get("dependency", "")] + ([f"afterany:{before}"] if before else [])
         dependency = ",".join(filter(None, waits)) if before else ""
         try:
-            job = submit(path / f"job-{chunk.offset}.sbatch", folder.path, dependency)
+            job = submit(path / f"job-{chunk.offset}.sbatch", folder.path, chunk.output(array.name), dependency)
         except SlurmError as error:
             _write_record(path, replace(array, chunks=array.chunks[:number]))
             msg = f"{error} {number} of {len(scripts)} jobs were submitted; `pb resume {folder.path}` submits the rest."
@@ -137,6 +139,12 @@ def _read(path: Path) -> Array:
 def _elements(path: Path) -> list[list[str]]:
     """Read the table of an array: one element a line, the ids of its tasks between blanks."""
     return [line.split() for line in (path / TABLE).read_text(encoding="utf-8").splitlines()]
+
+
+def array_data(folder: RunFolder, name: str) -> Path | None:
+    """Say where the data file lies for the tasks of an array; None where it lies where it was planned."""
+    path = folder.path / "arrays" / name / DATA
+    return Path(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def element_tasks(folder: RunFolder, tasks: Sequence[Task], name: str, offset: int) -> list[Task]:

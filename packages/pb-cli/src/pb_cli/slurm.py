@@ -24,6 +24,7 @@ __all__ = [
     "accounted",
     "call",
     "max_array_size",
+    "noted",
     "queued",
     "render",
     "submit",
@@ -39,6 +40,14 @@ REASONS: dict[str, Reason] = {
     "OUT_OF_MEMORY": "out of memory",
     "PREEMPTED": "preempted",
     "TIMEOUT": "time limit",
+}
+#: what Slurm's daemon on the node writes into a job's output when it ends it
+NOTES: dict[str, Reason] = {
+    r"oom[_-]kill|Exceeded \w+ memory limit|exceeded memory limit": "out of memory",
+    r"DUE TO TIME LIMIT": "time limit",
+    r"DUE TO PREEMPTION": "preempted",
+    r"DUE TO NODE FAILURE": "node failure",
+    r"CANCELLED AT": "cancelled",
 }
 WAITING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT", "CONFIGURING"}
 ACTIVE = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
@@ -59,6 +68,10 @@ class Chunk(NamedTuple):
     def job_name(self, array: str) -> str:
         """Name the job."""
         return f"{array}-{self.offset}"
+
+    def output(self, array: str) -> str:
+        """Name the files that take what the elements print."""
+        return f"arrays/{array}/output-{self.offset}/%a.txt"
 
 
 class Element(NamedTuple):
@@ -106,7 +119,7 @@ def render(site: Site, array: str, chunk: Chunk, *, most: int | None, flags: Seq
     options = {
         "job-name": chunk.job_name(array),
         "array": f"0-{chunk.n_elements - 1}{limit}",
-        "output": f"arrays/{array}/output-{chunk.offset}/%a.txt",
+        "output": chunk.output(array),
         "open-mode": "append",
         "cpus-per-task": "1",
         **site.sbatch,
@@ -125,20 +138,29 @@ def render(site: Site, array: str, chunk: Chunk, *, most: int | None, flags: Seq
 
 
 def _option(name: str, value: str) -> str:
-    """Write an option as sbatch reads it from a script; one without a value is a switch."""
-    return f"--{name}={shlex.quote(value)}" if value else f"--{name}"
+    """Write an option as sbatch reads it from a script; one without a value is a switch.
+
+    Unlike a shell, sbatch takes a backslash as one between quotes too.
+    """
+    escaped = value.replace("\\", "\\\\")
+    return f"--{name}={shlex.quote(escaped)}" if value else f"--{name}"
 
 
-def submit(script: Path, folder: Path, dependency: str = "") -> str:
+def submit(script: Path, folder: Path, output: str, dependency: str = "") -> str:
     """Submit a script with a folder as its working directory, and return the number of the job.
+
+    `output` is the pattern of the files that take what the elements print, inside the folder.
 
     Raises
     ------
     SlurmError
         With what sbatch says.
     """
+    home = str(folder.absolute())
     more = [f"--dependency={dependency}"] if dependency else []
-    answer = call("sbatch", "--parsable", f"--chdir={folder.absolute()}", *more, str(script.absolute()))
+    if "%" in home:  # Slurm reads % in the working directory as part of the pattern of the output's name
+        more.append(f"--output={home.replace('%', '%%')}/{output}")
+    answer = call("sbatch", "--parsable", f"--chdir={home}", *more, str(script.absolute()))
     return answer.strip().partition(";")[0]
 
 
@@ -183,6 +205,22 @@ def _states(rows: Iterable[Sequence[str]]) -> dict[Element, str]:
         if index.isdigit() and state.strip():
             found[Element(job, int(index))] = state.split()[0].rstrip("+")
     return found
+
+
+def noted(output: Path) -> Reason | None:
+    """Read in a job's output why Slurm ended it; the reason stays there when the queue has forgotten the job.
+
+    Raises nothing where there is no output; the last note counts, and the first of `NOTES` on its line.
+    """
+    try:
+        with output.open("rb") as file:
+            file.seek(max(0, output.stat().st_size - 8192))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return None
+    notes = [line for line in lines if "slurmstepd: error:" in line]
+    found = [reason for line in reversed(notes) for pattern, reason in NOTES.items() if re.search(pattern, line)]
+    return found[0] if found else None
 
 
 def why_stopped() -> Reason:

@@ -4,12 +4,13 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from pb_cli.arrays import Array, read_arrays
 from pb_cli.claims import is_busy, read_claims
 from pb_cli.plan import Task
-from pb_cli.slurm import ACTIVE, REASONS, WAITING, Element, SlurmError, accounted, queued
+from pb_cli.slurm import ACTIVE, REASONS, WAITING, Element, SlurmError, accounted, noted, queued
 from pb_cli.store import RunFolder
 
 __all__ = ["STATES", "State", "Survey", "survey"]
@@ -90,7 +91,7 @@ def survey(folder: RunFolder, tasks: Sequence[Task]) -> Survey:
     open_places = {task_id: place for task_id, place in places.items() if task_id not in done}
     slurm, silence = _ask({element.job for element, _ in open_places.values()}, arrays)
     failures = {name: folder.failure_record(path) for name, path in folder.listed("failed").items() if name not in done}
-    known = _Known(claims, failures, open_places, slurm, asked=not silence)
+    known = _Known(folder, claims, failures, open_places, slurm, asked=not silence)
     states = {task.id: State("done") if task.id in done else known.state(task.id) for task in tasks}
     return Survey(tasks, states, folder, silence)
 
@@ -114,6 +115,7 @@ def _ask(names: Iterable[str], arrays: Iterable[Array]) -> tuple[dict[Element, s
 class _Known(NamedTuple):
     """What is known of tasks that are not done."""
 
+    folder: RunFolder
     claims: Mapping[str, dict[str, Any]]
     failures: Mapping[str, dict[str, Any]]
     places: Mapping[str, tuple[Element, Array]]
@@ -124,39 +126,48 @@ class _Known(NamedTuple):
         """Say how a task stands that is not done."""
         element, array = self.places.get(task_id, (None, None))
         now = self.slurm.get(element, "") if element else ""
-        failure = self.failures.get(task_id)
-        if failure and array and failure.get("time", 0) < array.time:
-            failure = None  # of an earlier attempt
-        claim = self.claims.get(task_id)
+        claim, failure = self.claims.get(task_id), self.failures.get(task_id)
         if claim and (is_busy(claim) or now in ACTIVE):
             return State("running")
         if now in WAITING:
             return State("pending")
-        if failure:
-            return self._failed(failure, now)
-        if now in ACTIVE and element and array:
+        if failure and (array is None or _is_of(failure, array)):
+            return self._ended(failure["reason"], failure["message"], element, array)
+        if element and array and now in ACTIVE:
             alone = len(array.elements[_number(element)]) == 1
             return State("running" if alone else "pending")
         if element and now in REASONS:
-            return State("failed", REASONS[now], f"Slurm says {now} of {element.job}, element {element.position}.")
+            reason = "killed" if now == "FAILED" else REASONS[now]
+            return self._ended(reason, f"Slurm says {now}; pb could write nothing more.", element, array)
         if claim:
-            return State("failed", "lost", f"Process {claim['pid']} on {claim['host']} is gone without a word.")
+            words = f"Process {claim['pid']} on {claim['host']} is gone without a word."
+            return self._ended("lost", words, element, array)
         if element and not self.asked:
             return State("pending")
         if element:
-            return State(
-                "failed", "lost", f"{element.job}, element {element.position}, has left Slurm without a result."
-            )
-        if task_id in self.failures:
-            return self._failed(self.failures[task_id], "")
+            return self._ended("lost", "It has left Slurm's queue without a result.", element, array)
         return State("missing")
 
-    def _failed(self, failure: Mapping[str, Any], now: str) -> State:
-        """Take the reason that was recorded, or Slurm's where that says more."""
-        reason = failure["reason"]
-        if reason in _VAGUE and REASONS.get(now, "error") != "error":
-            reason = REASONS[now]
-        return State("failed", reason, failure["message"])
+    def _ended(self, reason: str, message: str, element: Element | None, array: Array | None) -> State:
+        """Take the reason that was found, or what Slurm says where that says more."""
+        if element is None or array is None or reason not in _VAGUE:
+            return State("failed", reason, message)
+        said = REASONS.get(self.slurm.get(element, ""), "error")
+        output = output_of(self.folder, array, element)
+        note = noted(output) if said == "error" else said
+        return State("failed", note or reason, f"{message} Output: {output}")
+
+
+def _is_of(failure: Mapping[str, Any], array: Array) -> bool:
+    """Whether a failure is not of an attempt before an array: by the number of its job, else by its time."""
+    jobs = {chunk.job for chunk in array.chunks}
+    return failure.get("job") in jobs or bool(failure.get("time", 0) >= array.time)
+
+
+def output_of(folder: RunFolder, array: Array, element: Element) -> Path:
+    """Say where what an element printed lies."""
+    offset = element.job.rpartition("-")[2]
+    return folder.path / "arrays" / array.name / f"output-{offset}" / f"{element.position}.txt"
 
 
 def _number(element: Element) -> int:

@@ -206,7 +206,7 @@ class RunFolder:
             write_text(folder / "traceback.txt", failure.traceback)
         else:
             (folder / "traceback.txt").unlink(missing_ok=True)
-        record = {"reason": failure.reason, "message": failure.message, "time": round(time.time()), **whereabouts()}
+        record = {"reason": failure.reason, "message": failure.message, "time": round(time.time(), 3), **whereabouts()}
         write_text(folder / "failure.json", json.dumps(record, ensure_ascii=False) + "\n")
 
     def failure_record(self, folder: Path) -> dict[str, Any]:

@@ -45,8 +45,7 @@ def command_flags(options: Options) -> list[str]:
     """Write how to run as flags of `pb run`."""
     named = {"--ensemble": options.ensemble, "--no-save-models": not options.save_model}
     flags = [flag for flag, wanted in named.items() if wanted]
-    flags += ["--device", options.device] if options.device != "auto" else []
-    return flags + (["--data", str(options.data.absolute())] if options.data else [])
+    return flags + (["--device", options.device] if options.device != "auto" else [])
 
 
 def surveyed(folder: RunFolder, tasks: Sequence[Task]) -> Survey:
@@ -76,10 +75,10 @@ def make_array(tasks: Sequence[Task], site: Site, flags: dict[str, Any], options
     return draft_array(elements, site, largest=largest, most=flags["max_parallel"], flags=options)
 
 
-def submit_tasks(folder: RunFolder, array: Array) -> Array:
-    """Submit an array and say which jobs it became."""
+def submit_tasks(folder: RunFolder, array: Array, data: Path | None = None) -> Array:
+    """Submit an array and say which jobs it became; `data` is where the data file lies now."""
     try:
-        submitted = submit_array(folder, array)
+        submitted = submit_array(folder, array, data)
     except SlurmError as error:
         raise DataProblem(str(error)) from error
     jobs = ", ".join(str(chunk.job) for chunk in submitted.chunks)

@@ -22,6 +22,7 @@ __all__ = ["resume"]
 @click.option("--more-memory", metavar="2x", help="Ask for so many times the memory of last time.")
 @click.option("--more-time", metavar="2x", help="Ask for so many times the time of last time.")
 @click.option("--only", multiple=True, metavar="REASON", help="Only tasks that failed for this reason, or `missing`.")
+@click.option("--data", type=click.Path(path_type=Path), help="Where the data file lies now, if not where it was.")
 @slurm_options
 @click.option("--dry-run", is_flag=True, help="Print the script and the first tasks, and stop.")
 def resume(run: Path, **flags: Any) -> None:
@@ -45,7 +46,7 @@ def resume(run: Path, **flags: Any) -> None:
                 words = {task.id: found.states[task.id].reason or "missing" for task in chosen}
                 refuse_unknown(flags["only"], set(words.values()))
                 chosen = [task for task in chosen if words[task.id] in flags["only"]]
-            refuse_changed_data(chosen)
+            refuse_changed_data(chosen, flags["data"])
             site, options, most = last_time(folder, flags)
         if not chosen:
             messages.print("Nothing to submit: " + ", ".join(f"{n} {name}" for name, n in found.counts.items() if n))
@@ -54,7 +55,7 @@ def resume(run: Path, **flags: Any) -> None:
         if flags["dry_run"]:
             show_array(array, chosen)
         else:
-            submit_tasks(folder, array)
+            submit_tasks(folder, array, flags["data"])
 
 
 def refuse_unknown(asked: tuple[str, ...], there: set[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pb_cli.arrays import element_tasks
+from pb_cli.arrays import array_data, element_tasks
 from pb_cli.commands.bench import check_device, count
 from pb_cli.console import messages
 from pb_cli.display import Display
@@ -62,7 +62,7 @@ def run(
     with usage_errors():
         folder, tasks = reopen(run)
         if array is not None:
-            asked = element_tasks(folder, tasks, array, offset)
+            asked, data = element_tasks(folder, tasks, array, offset), data or array_data(folder, array)
         else:
             asked = chosen(tasks, names, spans) if names or spans else tasks
         missing = [task for task in asked if not folder.is_done(task)]

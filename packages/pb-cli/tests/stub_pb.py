@@ -22,8 +22,8 @@ def run_tasks(tasks, folder, *, device, save_model, data, progress):
                 hold = bytearray(600 * 2**20)
                 time.sleep(30)
                 del hold
-            if act == "wait" and not (folder.path / "go").exists():
-                time.sleep(300)
+            while act == "wait" and not (folder.path / "go").exists():
+                time.sleep(0.2)
             if act == "slow":
                 time.sleep(0.3)
             header = "dataset,split,context,perturbation,dose,model,seed,metric,metric_version,value,n_predicted,n_true"
