@@ -180,7 +180,7 @@ def test_a_command_that_is_missing_or_fails_is_one_sentence():
         ("slurmstepd: error: *** JOB 7 ON n1 CANCELLED AT 2026-01-01T00:00:00 ***", "cancelled"),
         ("slurmstepd: error: *** STEP 7.0 ON n1 CANCELLED AT 2026-01-01T00:00:00 DUE TO PREEMPTION ***", "preempted"),
         ("slurmstepd: error: Detected 1 oom_kill event in StepId=7.batch.", "out of memory"),
-        ("slurmstepd: error: Exceeded job memory limit", "out of memory"),
+        ("slurmstepd-n1: error: Exceeded job memory limit", "out of memory"),
         ("the model says: CANCELLED AT noon", None),
     ],
 )

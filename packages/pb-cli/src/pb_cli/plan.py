@@ -103,6 +103,7 @@ def make_plan(experiment: Experiment, data: "PerturbationData") -> Plan:
         doses = held_out_doses(data, split)
         for model, profile, is_baseline in specs:
             settings = model_settings(model, profile, experiment)
+            asked_doses = [None] if get_model(model).multi_dose else doses
             tasks += [
                 Task(
                     source=data.source,
@@ -117,7 +118,7 @@ def make_plan(experiment: Experiment, data: "PerturbationData") -> Plan:
                     dose=dose,
                 )
                 for seed in (experiment.seeds[:1] if is_baseline else experiment.seeds)
-                for dose in ([None] if get_model(model).multi_dose else doses)
+                for dose in asked_doses
             ]
     claim = claims[0] if len(claims) == 1 else split_summary(experiment.split)
     if experiment.fit_on == "all-cells":

@@ -47,7 +47,7 @@ NOTES: dict[str, Reason] = {
     r"DUE TO TIME LIMIT": "time limit",
     r"DUE TO PREEMPTION": "preempted",
     r"DUE TO NODE FAILURE": "node failure",
-    r"CANCELLED AT": "cancelled",
+    r"\*\*\* JOB .* CANCELLED AT (?!.* DUE TO JOB REQUEUE)": "cancelled",
 }
 WAITING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT", "CONFIGURING"}
 ACTIVE = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
@@ -210,7 +210,7 @@ def _states(rows: Iterable[Sequence[str]]) -> dict[Element, str]:
 def noted(output: Path) -> Reason | None:
     """Read in a job's output why Slurm ended it; the reason stays there when the queue has forgotten the job.
 
-    Raises nothing where there is no output; the last note counts, and the first of `NOTES` on its line.
+    None where there is no output or no such note; of several, the first of `NOTES` counts.
     """
     try:
         with output.open("rb") as file:
@@ -218,9 +218,8 @@ def noted(output: Path) -> Reason | None:
             lines = file.read().decode("utf-8", "replace").splitlines()
     except OSError:
         return None
-    notes = [line for line in lines if "slurmstepd: error:" in line]
-    found = [reason for line in reversed(notes) for pattern, reason in NOTES.items() if re.search(pattern, line)]
-    return found[0] if found else None
+    notes = "\n".join(line for line in lines if re.match(r"slurmstepd\S*: error: ", line))
+    return next((reason for pattern, reason in NOTES.items() if re.search(pattern, notes)), None)
 
 
 def why_stopped() -> Reason:
