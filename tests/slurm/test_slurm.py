@@ -90,6 +90,7 @@ def test_each_end_shows_as_what_it_was_and_resume_mends_it(cluster, tmp_path: Pa
     assert [states[seed] for seed in range(2, 7)] == [("failed", end) for end in ends]
     assert states[7][0] in ("pending", "running")
 
+    cluster("scontrol", "update", f"JobId={second.job}_2", "StartTime=now", check=False)  # Slurm waits two minutes
     (folder.path / "go").touch()
     both = [resume(cluster, folder, "--more-time=2x", "--more-memory", "1.5x") for _ in range(2)]
     words = [each.communicate(timeout=60)[1] for each in both]
