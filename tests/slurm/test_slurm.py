@@ -98,7 +98,7 @@ def test_each_end_shows_as_what_it_was_and_resume_mends_it(cluster, tmp_path: Pa
     again = [task_id for array in read_arrays(folder)[1:] for ids in array.elements for task_id in ids]
     assert sorted(again) == sorted(by_seed[seed] for seed in range(1, 7)), words
     assert read_arrays(folder)[-1].site.sbatch == {"time": "0-00:02:00", "mem": "450M"}
-    cluster.wait(cluster.is_idle)
+    cluster.wait(cluster.is_idle, seconds=120)
     states = standing(cluster, folder)
     assert states == dict.fromkeys((0, 2, 3, 5, 6, 7), ("done", "")) | {1: ("failed", "error"), 4: states[4]}
     assert states[4] == ("failed", "out of memory")

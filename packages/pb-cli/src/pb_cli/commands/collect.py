@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from pb_cli.claims import sweep
 from pb_cli.commands.bench import count
 from pb_cli.console import messages
 from pb_cli.display import describe
@@ -30,6 +31,7 @@ def collect(run: Path) -> None:
         done = [task for task in tasks if folder.is_done(task)]
         refused = problems_of(folder, done)
         results = folder.collect(tasks, leave_out=refused)
+        sweep(folder, [task.id for task in done])
     for problem in refused.values():
         messages.print(f"Refused: {problem}", style="red", soft_wrap=True)
     there = {task.id for task in done}
