@@ -47,7 +47,8 @@ class Task:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields of the line; a dose only where there is one."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if name != "dose" or value is not None}
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in fields.items() if name != "dose" or value is not None}
 
     @property
     def held_out(self) -> str:

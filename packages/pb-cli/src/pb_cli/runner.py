@@ -20,7 +20,7 @@ from pb_models import Model, TrainingStep
 from pb_cli.merging import file_record
 from pb_cli.plan import Task
 from pb_cli.references import Condition
-from pb_cli.resources import peak_memory, reset_peak_memory, versions
+from pb_cli.resources import Clocks, peak_memory, reset_peak_memory, versions
 from pb_cli.store import RunFolder, write_text
 from pb_cli.unit import Unit, prepare
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Fitted", "run_tasks", "score"]
+
+
+_OF_THE_RUN = {"host", "trained_together", "seconds", "cpu_seconds"}
 
 
 class Fitted(NamedTuple):
@@ -63,11 +66,13 @@ def run_tasks(
 
         for task, log in zip(tasks, logs, strict=True):
             log.write(f"{task.label} seed {task.seed}, held out: {task.held_out!r}\n")
+        clocks = Clocks.read()
         unit = unit_of(tasks[0], data)
         reset_peak_memory()
         models = fit(tasks, unit, device=device, progress=report)
         for task, model, draft, log in zip(tasks, models, drafts, logs, strict=True):
             fitted = predict(model, unit)
+            fitted.costs.update(clocks.since(len(tasks)))
             log.write(f"costs {json.dumps(fitted.costs)}\n")
             write_task(task, unit, fitted, draft, save_model=save_model)
 
@@ -140,7 +145,7 @@ def score(predictions: dict[Condition, AnnData], unit: Unit, info: PredictionInf
 
 def describe(task: Task, unit: Unit, fitted: Fitted) -> PredictionInfo:
     """Say in the prediction file where it comes from, completely enough to score it again elsewhere."""
-    costs = {key: fitted.costs[key] for key in fitted.costs if key not in ("host", "trained_together")}
+    costs = {key: fitted.costs[key] for key in fitted.costs if key not in _OF_THE_RUN}
     contexts = sorted({condition.context for condition in fitted.predictions})
     return PredictionInfo(
         dataset=unit.split.dataset,
