@@ -136,3 +136,18 @@ def test_a_queue_that_does_not_answer_or_has_forgotten(cluster, tmp_path: Path, 
     [array] = read_arrays(folder)
     (folder.path / "arrays" / array.name).rename(folder.path / "arrays" / "pb-forgotten")
     assert sorted(standing(cluster, folder).values()) == [("done", ""), ("failed", "error"), ("failed", "lost")]
+
+
+def test_a_full_disk_fails_the_task_and_not_the_rest(cluster, tmp_path: Path):
+    """The run folder lies on a file system of two megabytes, and one task writes ten."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    cluster("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk)
+    try:
+        folder, _ = make_run(disk / "run", ["", "fill", ""])
+        words = cluster.pb("run", folder.path, check=False)
+        assert "No space left on device" in words
+        assert standing(cluster, folder) == {0: ("done", ""), 1: ("failed", "error"), 2: ("done", "")}
+        assert folder.listed("running") == {}
+    finally:
+        cluster("umount", disk)

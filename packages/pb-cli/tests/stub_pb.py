@@ -18,6 +18,8 @@ def run_tasks(tasks, folder, *, device, save_model, data, progress):
             (draft / "log.txt").write_text(f"{act}\n")
             if act == "fail":
                 raise RuntimeError("staged")
+            if act == "fill":
+                (draft / "big").write_bytes(bytes(10 * 2**20))
             if act == "hold":
                 hold = bytearray(600 * 2**20)
                 time.sleep(30)
