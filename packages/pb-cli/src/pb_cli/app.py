@@ -5,9 +5,13 @@ from importlib.metadata import version
 import click
 
 from pb_cli.commands.bench import bench
+from pb_cli.commands.collect import collect
 from pb_cli.commands.data import data
 from pb_cli.commands.eval import evaluate
 from pb_cli.commands.ls import ls
+from pb_cli.commands.resume import resume
+from pb_cli.commands.run import run
+from pb_cli.commands.status import status
 from pb_cli.names import SuggestingGroup
 
 __all__ = ["app", "main"]
@@ -27,7 +31,7 @@ def app() -> None:
     """
 
 
-for command in (bench, data, evaluate, ls):
+for command in (bench, run, status, resume, collect, data, evaluate, ls):
     app.add_command(command)
 
 

@@ -28,6 +28,7 @@ class Display:
     def __init__(self, tasks: Sequence[Task], *, quiet: bool = False) -> None:
         self.tasks = {task.id: task for task in tasks}
         self.failures: dict[str, str] = {}
+        self.busy: dict[str, str] = {}
         self.quiet = quiet
         self.live = messages.is_terminal and not quiet
         self._started: dict[str, float] = {}
@@ -87,6 +88,9 @@ class Display:
         if event.kind == "failed":
             self.failures[task.id] = str(event.detail)
             messages.print(f"failed {describe(task)} ({task.id}): {event.detail}", style="red", soft_wrap=True)
+        elif event.kind == "busy":
+            self.busy[task.id] = str(event.detail)
+            messages.print(f"left out {describe(task)}: {event.detail}", style="yellow", soft_wrap=True)
         else:
             self._seconds.setdefault(task.label, []).append(seconds)
             if not self.live and not self.quiet:

@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,14 +40,15 @@ class Task:
     seed: int
     dose: float | None = None
 
-    @property
+    @cached_property
     def id(self) -> str:
         """First twelve hex digits of the SHA-256 of the line."""
         return hashlib.sha256(_canonical(self.to_dict()).encode()).hexdigest()[:12]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields of the line; a dose only where there is one."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if name != "dose" or value is not None}
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in fields.items() if name != "dose" or value is not None}
 
     @property
     def held_out(self) -> str:
@@ -102,6 +104,7 @@ def make_plan(experiment: Experiment, data: "PerturbationData") -> Plan:
         doses = held_out_doses(data, split)
         for model, profile, is_baseline in specs:
             settings = model_settings(model, profile, experiment)
+            asked_doses = [None] if get_model(model).multi_dose else doses
             tasks += [
                 Task(
                     source=data.source,
@@ -116,7 +119,7 @@ def make_plan(experiment: Experiment, data: "PerturbationData") -> Plan:
                     dose=dose,
                 )
                 for seed in (experiment.seeds[:1] if is_baseline else experiment.seeds)
-                for dose in ([None] if get_model(model).multi_dose else doses)
+                for dose in asked_doses
             ]
     claim = claims[0] if len(claims) == 1 else split_summary(experiment.split)
     if experiment.fit_on == "all-cells":

@@ -3,14 +3,34 @@
 import platform
 import resource
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple, Self
 
-__all__ = ["peak_memory", "reset_peak_memory", "versions"]
+__all__ = ["Clocks", "peak_memory", "reset_peak_memory", "versions"]
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 _PACKAGES = ("anndata", "numpy", "pb-cli", "pb-data", "pb-eval", "pb-models", "scanpy", "scipy", "torch")
+
+
+class Clocks(NamedTuple):
+    """Wall time and this process's processor time, in seconds."""
+
+    wall: float
+    processor: float
+
+    @classmethod
+    def read(cls) -> Self:
+        """Read both clocks."""
+        return cls(time.perf_counter(), time.process_time())
+
+    def since(self, n_tasks: int) -> dict[str, float]:
+        """Say what each of `n_tasks` tasks done together has taken since."""
+        now = self.read()
+        wall, processor = now.wall - self.wall, now.processor - self.processor
+        return {"seconds": round(wall / n_tasks, 3), "cpu_seconds": round(processor / n_tasks, 3)}
 
 
 def reset_peak_memory() -> None:

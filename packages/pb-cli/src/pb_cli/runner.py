@@ -27,9 +27,10 @@ from pb_eval.metric import DRAWS
 from pb_eval.table import merge_tables
 from pb_models import Model, TrainingStep
 
+from pb_cli.merging import file_record
 from pb_cli.plan import Task
 from pb_cli.references import Condition, ceilings
-from pb_cli.resources import peak_memory, reset_peak_memory, versions
+from pb_cli.resources import Clocks, peak_memory, reset_peak_memory, versions
 from pb_cli.store import RunFolder, write_text
 from pb_cli.supervised.task import SupervisedTask
 from pb_cli.unit import Unit, prepare
@@ -50,6 +51,9 @@ class Scoring(NamedTuple):
 SCORING = Scoring()
 
 
+_OF_THE_RUN = {"host", "trained_together", "seconds", "cpu_seconds"}
+
+
 class Fitted(NamedTuple):
     """A fitted model, its predictions by condition, and what they cost."""
 
@@ -65,11 +69,12 @@ def run_tasks(
     device: str = "auto",
     save_model: bool = True,
     bootstrap: int = DRAWS,
+    data: Path | None = None,
     progress: Callable[[TrainingStep], None] | None = None,
 ) -> None:
     """Run one task, or several that differ in their seeds only and are trained together, and write their folders.
 
-    The folders appear only when everything in them is complete.
+    The folders appear only when everything in them is complete. `data` is where the data file lies now.
     """
     if isinstance(first := tasks[0], SupervisedTask):
         from pb_cli.supervised.run import run_supervised
@@ -88,18 +93,21 @@ def run_tasks(
 
         for task, log in zip(tasks, logs, strict=True):
             log.write(f"{task.label} seed {task.seed}, held out: {task.held_out!r}\n")
-        unit = unit_of(tasks[0])
+        clocks = Clocks.read()
+        unit = unit_of(tasks[0], data)
         reset_peak_memory()
         models = fit(tasks, unit, device=device, progress=report)
         for task, model, draft, log in zip(tasks, models, drafts, logs, strict=True):
             fitted = predict(model, unit)
+            fitted.costs.update(clocks.since(len(tasks)))
             log.write(f"costs {json.dumps(fitted.costs)}\n")
             write_task(task, unit, fitted, draft, save_model=save_model, bootstrap=bootstrap)
 
 
-def unit_of(task: Task) -> Unit:
-    """Prepare what a task trains on and is scored against."""
-    unit = prepare(task.source, task.split, task.split_parameters, task.split_hash, task.preprocess)
+def unit_of(task: Task, data: Path | None = None) -> Unit:
+    """Prepare what a task trains on and is scored against; `data` is where the data file lies now."""
+    source = task.source if data is None else task.source | {"path": str(data.absolute())}
+    unit = prepare(source, task.split, task.split_parameters, task.split_hash, task.preprocess)
     return unit.at_dose(task.dose)
 
 
@@ -143,8 +151,13 @@ def write_task(
     if save_model:
         fitted.model.save(folder / "model")
     write_table(score(fitted.predictions, unit, info, Scoring(bootstrap)), folder / "metrics.csv")
-    known = {"costs": fitted.costs, "fit": fitted.model.fit_record, "versions": versions(), "bootstrap": bootstrap}
-    record = {"task": task.id, **known}
+    record: dict[str, Any] = {
+        "task": task.id,
+        "split_hash": task.split_hash,
+        "files": file_record(folder),
+        "costs": fitted.costs,
+    }
+    record |= {"fit": fitted.model.fit_record, "versions": versions(), "bootstrap": bootstrap}
     write_text(folder / "task.json", json.dumps(record, indent=2) + "\n")
 
 
@@ -183,7 +196,7 @@ def score_cells(
 
 def describe(task: Task, unit: Unit, fitted: Fitted) -> PredictionInfo:
     """Say in the prediction file where it comes from, completely enough to score it again elsewhere."""
-    costs = {key: fitted.costs[key] for key in fitted.costs if key not in ("host", "trained_together")}
+    costs = {key: fitted.costs[key] for key in fitted.costs if key not in _OF_THE_RUN}
     contexts = sorted({condition.context for condition in fitted.predictions})
     return PredictionInfo(
         dataset=unit.split.dataset,

@@ -5,29 +5,54 @@
     RUN/run.json            experiment, versions, claim of the splits
     RUN/plan.jsonl          one task a line
     RUN/tasks/<id>/         a finished task: manifest.json, prediction.h5ad, model/, metrics.csv, log.txt, task.json
-    RUN/failed/<id>/        the last failure of a task: traceback.txt, log.txt
+    RUN/failed/<id>/        the last failure of a task: failure.json, traceback.txt, log.txt
+    RUN/running/            who works on which task, and what is being written
+    RUN/arrays/<name>/      what was submitted to Slurm: tasks.txt, submitted.json, scripts, output
     RUN/results.csv, .parquet   all scores, one row per unit and metric
     RUN/tasks.csv           one row per task: status, seconds, memory, parameters, device
+
+In a run of more than 4,000 tasks, `tasks`, `failed` and `running` have a folder for each first two digits of the id
+between: 100,000 tasks make 256 folders of some hundred each.
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pb_cli.plan import Task, read_plan, to_lines
+from pb_cli.whereabouts import whereabouts
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["RunFolder", "write_text"]
+__all__ = ["Failure", "Reason", "RunFolder", "write_text"]
 
 LOCK = ".lock"
+FLAT = 4000  # tasks whose results lie side by side
+_FAN = 2  # digits of an id that name its folder where there are more
+_LEFTOVERS = {LOCK, "run.json"}
+
+
+Reason = Literal[
+    "error", "out of memory", "killed", "time limit", "preempted", "node failure", "cancelled", "stopped", "lost"
+]
+
+
+class Failure(NamedTuple):
+    """Why a task failed, in a word, in a sentence, and in full."""
+
+    reason: Reason
+    message: str
+    traceback: str = ""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -58,17 +83,49 @@ class RunFolder:
         """
         if self._plan.exists():
             self._refuse_other(tasks)
-            self._refuse_other_version(record)
-        elif any(path.name not in {LOCK, "run.json"} for path in self.path.iterdir()):
+            self.refuse_other_version(record)
+        elif any(path.name not in _LEFTOVERS for path in self.path.iterdir()):
             msg = f"{self.path} is not empty and holds no run. Give --out a new or empty folder."
             raise ValueError(msg)
         else:
+            lines = to_lines(tasks)
+            record = record | {"n_tasks": len(tasks), "plan_sha256": hashlib.sha256(lines.encode()).hexdigest()}
             write_text(self.path / "run.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-            write_text(self._plan, to_lines(tasks))
+            write_text(self._plan, lines)
         for folder in ("tasks", "failed"):
             (self.path / folder).mkdir(exist_ok=True)
-        for leftover in (self.path / "tasks").glob(".*"):
-            shutil.rmtree(leftover)
+
+    def read(self) -> list[Task]:
+        """Read the plan; what was changed after planning is refused.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds no run, or its plan is not the one that was written.
+        """
+        if not self._plan.is_file():
+            msg = f"{self.path} holds no run: there is no plan.jsonl. `pb bench --out {self.path}` makes one."
+            raise ValueError(msg)
+        planned = self.record.get("plan_sha256")
+        if planned is not None and hashlib.sha256(self._plan.read_bytes()).hexdigest() != planned:
+            msg = f"{self._plan} was changed after planning: run.json has another hash. Restore it, or plan anew."
+            raise ValueError(msg)
+        return read_plan(self._plan)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What was asked, with which versions, as `run.json` has it."""
+        record: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        return record
+
+    def refuse_other_version(self, record: dict[str, Any]) -> None:
+        """Refuse to continue a run with another version of pb: its numbers could mean something else."""
+        made = self.record["versions"]["pb-cli"]
+        if made != (now := record["versions"]["pb-cli"]):
+            msg = (
+                f"{self.path} was made with pb {made}, this is {now}. Install pb {made}, or give --out another folder."
+            )
+            raise ValueError(msg)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -77,36 +134,61 @@ class RunFolder:
         Raises
         ------
         ValueError
-            If another `pb bench` works in it.
+            If another `pb bench` or `pb resume` works in it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / LOCK).open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                msg = f"Another pb bench works in {self.path}. Wait for it, or give --out another folder."
+                msg = f"Another pb bench works in {self.path}, or a pb resume. Wait for it, or use another folder."
                 raise ValueError(msg) from error
             yield
 
+    def place(self, kind: str, task_id: str) -> Path:
+        """Say where something of a task lies: `tasks`, `failed` or `running`."""
+        folder = self.path / kind
+        return (folder / task_id[:_FAN] if self._fans_out else folder) / task_id
+
+    @cached_property
+    def _fans_out(self) -> bool:
+        """Whether there are too many tasks to lie side by side."""
+        return int(self.record.get("n_tasks", 0)) > FLAT
+
     def task(self, task: Task) -> Path:
         """Say where a finished task lies."""
-        return self.path / "tasks" / task.id
+        return self._found("tasks", task.id)
 
     def failure(self, task: Task) -> Path:
         """Say where the last failure of a task lies."""
-        return self.path / "failed" / task.id
+        return self._found("failed", task.id)
+
+    def _found(self, kind: str, task_id: str) -> Path:
+        """Say where it is, or belongs where it is not yet."""
+        flat = self.path / kind / task_id
+        return flat if flat.is_dir() else self.place(kind, task_id)
 
     def is_done(self, task: Task) -> bool:
         """Say whether the task is finished: its folder appears only when it is complete."""
         return self.task(task).is_dir()
 
+    def listed(self, kind: str) -> dict[str, Path]:
+        """List everything of a kind (`tasks`, `failed`, `running`) by name, in as many looks as there are folders."""
+        found: dict[str, Path] = {}
+        for entry in _entries(self.path / kind):
+            inner = _entries(entry) if len(entry.name) == _FAN else [entry]
+            found |= {path.name: path for path in inner if not path.name.startswith(".")}
+        return found
+
     @contextmanager
     def writing(self, task: Task) -> Iterator[Path]:
-        """Give a hidden folder to write to; it becomes the task's folder if the block succeeds.
+        """Give a folder under `running/` to write to; it becomes the task's folder if the block succeeds.
 
         If the block fails, its log is kept under `failed/` and the rest is removed.
         """
-        draft = Path(tempfile.mkdtemp(dir=self.path / "tasks", prefix=f".{task.id}."))
+        place = self.place("running", task.id)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(dir=place.parent, prefix=f"{task.id}."))
         draft.chmod(0o777 & ~_umask())
         try:
             yield draft
@@ -117,30 +199,53 @@ class RunFolder:
         _move(draft, self.task(task))
         shutil.rmtree(self.failure(task), ignore_errors=True)
 
-    def write_traceback(self, task: Task, text: str) -> Path:
-        """Keep the traceback of a failed task, and say where."""
+    def discard(self, task: Task) -> None:
+        """Remove what a killed process was writing of a task, and keep its log under `failed/`."""
+        place = self.place("running", task.id)
+        for draft in place.parent.glob(f"{task.id}.*/"):
+            _keep_log(draft, self.failure(task))
+            shutil.rmtree(draft, ignore_errors=True)
+
+    def write_failure(self, task: Task, failure: "Failure") -> None:
+        """Keep why a task failed, where and when, and its traceback if there is one."""
         folder = self.failure(task)
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / "traceback.txt", text)
-        return folder / "traceback.txt"
+        if failure.traceback:
+            write_text(folder / "traceback.txt", failure.traceback)
+        else:
+            (folder / "traceback.txt").unlink(missing_ok=True)
+        record = {"reason": failure.reason, "message": failure.message, "time": round(time.time(), 3), **whereabouts()}
+        write_text(folder / "failure.json", json.dumps(record, ensure_ascii=False) + "\n")
+
+    def failure_record(self, folder: Path) -> dict[str, Any]:
+        """Read why a task failed; of an older run only the traceback is there."""
+        if (folder / "failure.json").is_file():
+            record: dict[str, Any] = json.loads((folder / "failure.json").read_text(encoding="utf-8"))
+            return record
+        path = folder / "traceback.txt"
+        lines = path.read_text(encoding="utf-8").strip().splitlines() if path.is_file() else []
+        return {"reason": "error", "message": lines[-1] if lines else ""}
 
     def task_record(self, task: Task) -> dict[str, Any]:
         """Read what a finished task cost, from its `task.json`."""
         record: dict[str, Any] = json.loads((self.task(task) / "task.json").read_text(encoding="utf-8"))
         return record
 
-    def collect(self, tasks: Sequence[Task]) -> "pd.DataFrame":
-        """Merge the scores of the finished tasks into `results.csv` and `results.parquet`, costs into `tasks.csv`.
+    def collect(self, tasks: Sequence[Task], leave_out: Container[str] = ()) -> "pd.DataFrame":
+        """Merge the scores of finished tasks into `results.csv` and `results.parquet`, costs into `tasks.csv`.
 
-        The floor of a unit is the best of all baselines of the run.
+        The floor of a unit is the best of all baselines of the run. `leave_out` are the ids of tasks whose results are
+        refused.
         """
         import pandas as pd
-        from pb_eval import read_table, with_floor, write_table
+        from pb_eval import with_floor, write_table
         from pb_eval.table import merge_tables
         from pb_models.registry import model_entries
 
-        done = [task for task in tasks if self.is_done(task)]
-        results = merge_tables(read_table(self.task(task) / "metrics.csv") for task in done)
+        from pb_cli.merging import read_tables
+
+        done = [task for task in tasks if self.is_done(task) and task.id not in leave_out]
+        results = merge_tables([read_tables([self.task(task) / "metrics.csv" for task in done])])
         simple = [name for name, entry in model_entries().items() if entry.is_baseline]
         goals = None
         if (results["space"] == "labels").any():
@@ -150,7 +255,11 @@ class RunFolder:
         results = with_floor(results, results[results["model"].isin(simple)], goals=goals)
         for name in ("results.csv", "results.parquet"):
             write_table(results, self.path / name)
-        costs = [{"task": task.id, "status": self._status(task)} | self._costs(task) for task in tasks]
+        whole = {task.id for task in done}
+        costs = [
+            {"task": task.id, "status": self._status(task)} | self._costs(task, whole=task.id in whole)
+            for task in tasks
+        ]
         write_text(self.path / "tasks.csv", pd.DataFrame(costs).to_csv(index=False))
         return results
 
@@ -168,29 +277,30 @@ class RunFolder:
             )
             raise ValueError(msg)
 
-    def _refuse_other_version(self, record: dict[str, Any]) -> None:
-        """Refuse to continue a run with another version of pb: its numbers could mean something else."""
-        made = json.loads((self.path / "run.json").read_text(encoding="utf-8"))["versions"]["pb-cli"]
-        if made != (now := record["versions"]["pb-cli"]):
-            msg = (
-                f"{self.path} was made with pb {made}, this is {now}. Install pb {made}, or give --out another folder."
-            )
-            raise ValueError(msg)
-
     def _status(self, task: Task) -> str:
         """One word for the state of a task."""
         if self.is_done(task):
             return "done"
         return "failed" if self.failure(task).exists() else "missing"
 
-    def _costs(self, task: Task) -> dict[str, Any]:
+    def _costs(self, task: Task, *, whole: bool) -> dict[str, Any]:
         """Collect the columns of `tasks.csv` after the status."""
         known = {name: getattr(task, name) for name in ("held_out", "dose", "model", "profile", "seed")}
-        return known | (self.task_record(task)["costs"] if self.is_done(task) else {})
+        return known | (self.task_record(task)["costs"] if whole else {})
+
+
+def _entries(folder: Path) -> list[Path]:
+    """List a folder, which may not be there or go away meanwhile."""
+    try:
+        with os.scandir(folder) as entries:
+            return [Path(entry.path) for entry in entries]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _move(draft: Path, target: Path) -> None:
     """Rename a finished draft; where another process was faster, its result stays and ours goes."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         draft.rename(target)
     except OSError:
@@ -202,8 +312,9 @@ def _move(draft: Path, target: Path) -> None:
 def _keep_log(draft: Path, failure: Path) -> None:
     """Keep what a failed task had logged."""
     with suppress(OSError):
-        failure.mkdir(parents=True, exist_ok=True)
-        shutil.move(draft / "log.txt", failure / "log.txt")
+        if (draft / "log.txt").is_file():
+            failure.mkdir(parents=True, exist_ok=True)
+            shutil.move(draft / "log.txt", failure / "log.txt")
 
 
 def _umask() -> int:

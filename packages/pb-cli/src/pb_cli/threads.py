@@ -10,8 +10,13 @@ VARIABLES = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 def cores() -> int:
-    """Count the cores this process may use: a Slurm allocation or `taskset`, not the whole machine."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Count the cores this process may use: those of a Slurm allocation or `taskset`, not the whole machine.
+
+    Slurm does not bind processes to cores on every cluster, so what it has granted is looked at beside.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    granted = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return min(allowed, int(granted)) if granted.isdigit() and int(granted) else allowed
 
 
 @contextmanager

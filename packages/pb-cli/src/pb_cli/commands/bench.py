@@ -13,12 +13,21 @@ from pb_eval.metric import DRAWS
 from pb_cli.commands.bench_supervised import bench_supervised, supervised_options
 from pb_cli.console import messages, print_json
 from pb_cli.display import Display, clock
-from pb_cli.execute import Options, WorkerLostError, execute
+from pb_cli.execute import Options, execute
 from pb_cli.experiment import PRESETS, Experiment, read_experiment
 from pb_cli.names import DataProblem, split_names, usage_errors
 from pb_cli.options import data_options, keys_from_flags, open_data, parse_options, parse_settings
 from pb_cli.plan import Plan, make_plan
 from pb_cli.store import RunFolder
+from pb_cli.submission import (
+    asked_site,
+    command_flags,
+    make_array,
+    show_array,
+    slurm_options,
+    submit_tasks,
+    surveyed,
+)
 from pb_cli.supervised.experiment import is_supervised
 
 if TYPE_CHECKING:
@@ -62,6 +71,9 @@ __all__ = ["bench"]
 )
 @click.option("--no-save-models", is_flag=True, help="Do not keep the fitted models.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@click.option("--array", is_flag=True, help="Submit what is missing to Slurm as array jobs, and return.")
+@slurm_options
+@click.option("--plan-only", is_flag=True, help="Write the run folder for `pb run`, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the leaderboard as data.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 def bench(experiment: Path | None, **flags: Any) -> None:
@@ -91,19 +103,30 @@ def bench(experiment: Path | None, **flags: Any) -> None:
         asked = read_experiment(experiment, overrides(flags))
         data = open_data(asked.dataset, asked.data, asked.keys, asked.dataset_options)
         plan = make_plan(asked, data)
+    options = Options(
+        flags["jobs"], flags["device"], not flags["no_save_models"], flags["ensemble"], flags["bootstrap"]
+    )
     if flags["dry_run"]:
-        show_plan(plan, as_json=flags["as_json"])
+        if flags["array"]:
+            with usage_errors():
+                show_array(make_array(plan.tasks, asked_site(flags), flags, command_flags(options)), plan.tasks)
+        else:
+            show_plan(plan, as_json=flags["as_json"])
         return
     folder = RunFolder(flags["out"] or Path("runs") / f"{data.name}-{asked.preset}")
     with ExitStack() as stack:
         with usage_errors():
-            check_device(flags["device"])
+            if not flags["array"]:
+                check_device(flags["device"])
             stack.enter_context(folder.locked())
             folder.open(plan.tasks, run_record(asked, plan))
         announce(plan, folder)
-        options = Options(
-            flags["jobs"], flags["device"], not flags["no_save_models"], flags["ensemble"], flags["bootstrap"]
-        )
+        if flags["plan_only"]:
+            return
+        if flags["array"]:
+            with usage_errors():
+                submit_missing(plan, folder, flags, options)
+            return
         try:
             problem = run_missing(plan, folder, options, quiet=flags["quiet"])
             finish(plan, folder, as_json=flags["as_json"], seconds=time.monotonic() - started)
@@ -120,6 +143,15 @@ def refuse_supervised(flags: dict[str, Any]) -> None:
     if any(flags[name] for name in ("losses", "learning_rates", "weight_decays", "fold_kinds", "label_noise")):
         msg = "--loss, --lr, --weight-decay, --fold-kind and --label-noise need --task regression or classification."
         raise ValueError(msg)
+
+
+def submit_missing(plan: Plan, folder: RunFolder, flags: dict[str, Any], options: Options) -> None:
+    """Submit what is neither done, nor runs, nor waits."""
+    missing = surveyed(folder, plan.tasks).those("failed", "missing")
+    if not missing:
+        messages.print("Nothing to submit: every task is done, runs or waits.")
+        return
+    submit_tasks(folder, make_array(missing, asked_site(flags), flags, command_flags(options)))
 
 
 def overrides(flags: dict[str, Any]) -> dict[str, Any]:
@@ -201,8 +233,6 @@ def run_missing(plan: "Plan | SupervisedPlan", folder: RunFolder, options: Optio
     try:
         with display:
             execute(missing, folder, options, display.handle)
-    except WorkerLostError as error:
-        return str(error)
     except KeyboardInterrupt:
         done = sum(map(folder.is_done, plan.tasks))
         folder.collect(plan.tasks)

@@ -1,0 +1,153 @@
+"""`pb bench --array` and its kin against a real Slurm."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from pb_cli.arrays import read_arrays
+from pb_cli.claims import read_claims
+from pb_cli.plan import Task
+from pb_cli.resources import versions
+from pb_cli.store import RunFolder
+
+SAID = "a 'quoted' $HOME; \\ # no"
+COMMENT = ("--sbatch-arg", f"comment={SAID}")
+STRANGE = "run -x; 'é' \"$HOME\" %a\n"
+
+
+def make_run(path: Path, acts: list[str], contexts: list[str] | None = None) -> tuple[RunFolder, list[Task]]:
+    """Plan tasks of the stub."""
+    tasks = [
+        Task(
+            source={"dataset": "none", "path": None, "sha256": ""},
+            split="s",
+            split_parameters={"held_out": contexts[seed] if contexts else f"unit {seed}"},
+            split_hash=f"hash{seed}",
+            preprocess={},
+            model="control",
+            profile="default",
+            settings={"act": act},
+            seed=seed,
+        )
+        for seed, act in enumerate(acts)
+    ]
+    folder = RunFolder(path)
+    with folder.locked():
+        folder.open(tasks, {"versions": versions()})
+    return folder, tasks
+
+
+def standing(cluster, folder: RunFolder) -> dict[int, tuple[str, str]]:
+    """Say how tasks stand, by seed."""
+    found = json.loads(cluster.pb("status", folder.path, "--json"))
+    seeds = {task.id: task.seed for task in folder.read()}
+    return {seeds[row["task"]]: (row["state"], row["reason"]) for row in found["tasks"]}
+
+
+def test_names_chunks_limits_threads_and_exit_codes(cluster, tmp_path: Path):
+    """Seven elements where a job may have five, in a folder that no shell would survive; one fails."""
+    contexts = ["plain", "two words", "a'b\"c", "$HOME; exit 3", "new\nline", "délta 日本", "-x --help"]
+    folder, tasks = make_run(tmp_path / STRANGE, ["", "", "fail", "", "", "", ""], contexts)
+    words = cluster.pb(
+        "resume", folder.path, "--cpus-per-task=2", "--max-parallel=2", "--time=5", "--mem=200M", *COMMENT
+    )
+    assert "7 tasks in 7 array elements" in words
+    cluster.wait(cluster.is_idle)
+    assert standing(cluster, folder) == {seed: ("failed", "error") if seed == 2 else ("done", "") for seed in range(7)}
+    records = [folder.task_record(task)["costs"]["threads"] for task in tasks if task.seed != 2]
+    assert records == ["2"] * 6
+    states = cluster("squeue", "--noheader", "--array", "--states=all", "--format=%T|%k").splitlines()
+    assert sorted(states) == sorted([f"FAILED|{SAID}"] + [f"COMPLETED|{SAID}"] * 6)
+    words = cluster.pb("collect", folder.path, check=False)
+    assert "6 of 7 tasks, 6 rows" in words
+
+
+def test_each_end_shows_as_what_it_was_and_resume_mends_it(cluster, tmp_path: Path):
+    """A minute, the shortest time limit of Slurm: done, error, time limit, scancel, memory, two kills, requeue."""
+    acts = ["", "fail", "wait", "wait", "hold", "wait", "wait", "wait"]
+    folder, tasks = make_run(tmp_path / "run", acts)
+    cluster.pb("resume", folder.path, "--time=1", "--mem=300M")
+    by_seed = {task.seed: task.id for task in tasks}
+    cluster.wait(lambda: {by_seed[seed] for seed in (2, 3, 5, 6, 7)} <= read_claims(folder).keys())
+    cluster.wait(lambda: standing(cluster, folder)[1] == ("failed", "error"))
+    states = standing(cluster, folder)
+    assert states[0] == ("done", "")
+    assert {states[seed][0] for seed in (2, 3, 5, 6, 7)} == {"running"}
+    assert "Nothing to submit" not in cluster.pb("resume", folder.path, "--dry-run", "--only=error")
+
+    first, second = read_arrays(folder)[0].chunks
+    claims = read_claims(folder)
+    cluster("scancel", f"{first.job}_3")
+    os.kill(child_of(claims[by_seed[5]]["pid"]), signal.SIGKILL)
+    os.kill(claims[by_seed[6]]["pid"], signal.SIGKILL)
+    cluster("scontrol", "requeue", f"{second.job}_2")
+    cluster.wait(lambda: standing(cluster, folder)[2] == ("failed", "time limit"), seconds=120)
+    states = standing(cluster, folder)
+    ends = ["time limit", "cancelled", "out of memory", "killed", "killed"]
+    assert [states[seed] for seed in range(2, 7)] == [("failed", end) for end in ends]
+    assert states[7][0] in ("pending", "running")
+
+    cluster("scontrol", "update", f"JobId={second.job}_2", "StartTime=now", check=False)  # Slurm waits two minutes
+    (folder.path / "go").touch()
+    both = [resume(cluster, folder, "--more-time=2x", "--more-memory", "1.5x") for _ in range(2)]
+    words = [each.communicate(timeout=60)[1] for each in both]
+    assert all(each.returncode == 0 or "pb resume" in text for each, text in zip(both, words, strict=True)), words
+    again = [task_id for array in read_arrays(folder)[1:] for ids in array.elements for task_id in ids]
+    assert sorted(again) == sorted(by_seed[seed] for seed in range(1, 7)), words
+    assert read_arrays(folder)[-1].site.sbatch == {"time": "0-00:02:00", "mem": "450M"}
+    cluster.wait(cluster.is_idle, seconds=120)
+    states = standing(cluster, folder)
+    assert states == dict.fromkeys((0, 2, 3, 5, 6, 7), ("done", "")) | {1: ("failed", "error"), 4: states[4]}
+    assert states[4] == ("failed", "out of memory")
+
+
+def child_of(parent: int) -> int:
+    """Find the process that works for another."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        fields = path.read_text().rpartition(")")[2].split()
+        words = path.with_name("cmdline").read_bytes()
+        if int(fields[1]) == parent and b"spawn_main" in words:
+            return int(path.parent.name)
+    raise AssertionError(parent)
+
+
+def resume(cluster, folder: RunFolder, *flags: str) -> subprocess.Popen:
+    """Start `pb resume`."""
+    command = [sys.executable, cluster.stub, "resume", folder.path, *flags]
+    return subprocess.Popen(command, env=cluster.environment, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_queue_that_does_not_answer_or_has_forgotten(cluster, tmp_path: Path, monkeypatch):
+    """Without Slurm the files tell the rest; submitted tasks without a trace are not submitted again on a guess."""
+    folder, _ = make_run(tmp_path / "run", ["", "fail", ""])
+    cluster.pb("resume", folder.path)
+    cluster.wait(cluster.is_idle)
+    for path in folder.path.glob("tasks/*"):
+        path.rename(tmp_path / path.name)
+        break
+    broken = {"SLURM_CONF": str(tmp_path / "absent.conf")}
+    silent = cluster._replace(environment=cluster.environment | broken)
+    states = standing(silent, folder)
+    assert sorted(states.values()) == [("done", ""), ("failed", "error"), ("pending", "")]
+    assert "is not known; try again" in silent.pb("resume", folder.path, check=False)
+    [array] = read_arrays(folder)
+    (folder.path / "arrays" / array.name).rename(folder.path / "arrays" / "pb-forgotten")
+    assert sorted(standing(cluster, folder).values()) == [("done", ""), ("failed", "error"), ("failed", "lost")]
+
+
+def test_a_full_disk_fails_the_task_and_not_the_rest(cluster, tmp_path: Path):
+    """The run folder lies on a file system of two megabytes, and one task writes ten."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    cluster("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk)
+    try:
+        folder, _ = make_run(disk / "run", ["", "fill", ""])
+        words = cluster.pb("run", folder.path, check=False)
+        assert "No space left on device" in words
+        assert standing(cluster, folder) == {0: ("done", ""), 1: ("failed", "error"), 2: ("done", "")}
+        assert folder.listed("running") == {}
+    finally:
+        cluster("umount", disk)
