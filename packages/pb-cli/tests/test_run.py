@@ -36,7 +36,7 @@ def process(*arguments: object, **environment: str) -> subprocess.Popen:
 
 
 def ids(run: Path, kind: str) -> list[str]:
-    return [path.name for path in (run / kind).glob("*/*")]
+    return [path.name for path in (run / kind).glob("[!.]*")]
 
 
 def test_only_the_named_tasks_are_run(plan, pb):
