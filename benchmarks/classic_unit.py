@@ -162,8 +162,8 @@ def main() -> int:
         (
             "loops over draws / all resamplings here",
             ratio,
-            GOALS["resampling ratio"],
-            ratio >= GOALS["resampling ratio"],
+            GOALS["ratio"],
+            ratio >= GOALS["ratio"],
         ),
     ]
     filled = truth.nnz / (options.cells * options.genes)

@@ -167,7 +167,8 @@ def _block_rank_sums(
     keys, positive_from = _sorted_keys(group, control, n_genes)
     stored = group.counts + control.counts
     zeros = n_group + n_control - stored
-    starts = np.flatnonzero(np.diff(keys >> np.uint64(1), prepend=np.uint64(2**64 - 1)))
+    runs = keys >> np.uint64(1)
+    starts = np.flatnonzero(np.append(True, runs[1:] != runs[:-1])[: keys.size])
     lengths = np.diff(starts, append=keys.size)
     gene = (keys[starts] >> np.uint64(33)).astype(np.intp)
     positive = (keys[starts] >> np.uint64(1)) & np.uint64(2**32 - 1) >= positive_from
