@@ -10,7 +10,7 @@ from types import ModuleType
 from pb_cli.merging import file_record
 
 
-def run_tasks(tasks, folder, *, device, save_model, data, progress):
+def run_tasks(tasks, folder, *, device, save_model, bootstrap, data, progress):
     """Write what a finished task writes, slowly if it says so."""
     for task in tasks:
         with folder.writing(task) as draft:
@@ -28,9 +28,12 @@ def run_tasks(tasks, folder, *, device, save_model, data, progress):
                 time.sleep(0.2)
             if act == "slow":
                 time.sleep(0.3)
-            header = "dataset,split,context,perturbation,dose,model,seed,metric,metric_version,value,n_predicted,n_true"
-            row = f"d,s,{task.held_out!r},p,,control,{task.seed},mse_mean,1,{task.seed / 7!r},1,1,{task.split_hash}"
-            (draft / "metrics.csv").write_text(f"{header},split_hash,profile,gene_set,space\n{row},default,all,log1p\n")
+            header = "dataset,split,context,perturbation,dose,model,seed,metric,metric_version,value,low,high,floor"
+            header += ",ceiling,scaled,n_predicted,n_true,split_hash,profile,gene_set,space"
+            row = (
+                f"d,s,{task.held_out!r},p,,control,{task.seed},mse_mean,1,{task.seed / 7!r},,,,,,1,1,{task.split_hash}"
+            )
+            (draft / "metrics.csv").write_text(f"{header}\n{row},default,all,log1p\n")
             costs = {"seconds": 0.1, "peak_memory_bytes": 2**20, "threads": os.environ["OMP_NUM_THREADS"]}
             record = {"task": task.id, "files": file_record(draft), "costs": costs}
             (draft / "task.json").write_text(json.dumps(record))

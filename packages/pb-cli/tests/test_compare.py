@@ -29,7 +29,7 @@ def table(n_units=7, models=MODELS, metrics=("r2_mean_all", "pearson_delta")):
     fixed = {"dataset": "pbmc", "split": "leave-context-out", "perturbation": "stimulated", "dose": np.nan}
     fixed |= {"metric_version": 1, "n_predicted": 9, "n_true": 9, "profile": "default", "gene_set": "all"}
     results = pd.DataFrame(rows, columns=["context", "model", "seed", "metric", "value"]).assign(
-        **fixed, space="log1p", low=np.nan, high=np.nan
+        **fixed, space="log1p", **dict.fromkeys(("low", "high", "floor", "ceiling", "scaled"), np.nan)
     )
     return results.assign(split_hash=results["context"])[list(RESULT_DTYPES)]
 

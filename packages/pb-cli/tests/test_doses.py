@@ -111,7 +111,8 @@ def test_a_dose_is_held_out_of_every_context(pb, dosed_file: Path, contexts: tup
     assert units == {(context, "stim", 1.0) for context in contexts}
     again = pb("eval", *sorted((pb.folder / "run/tasks").glob("*/prediction.h5ad")), "--json")
     shown = pb("eval", next((pb.folder / "run/tasks").glob("*/prediction.h5ad"))).stdout
-    assert all(f"stim 1, {context}" in shown for context in contexts)
+    assert f"{len(contexts)} contexts, seed 1" in shown  # too many for a column each: what sums them up
+    assert "beats floor" in shown
     columns = ["context", "model", "metric", "value"]
     scored = {tuple(row[name] for name in columns) for row in json.loads(again.stdout)}
     assert {row for row in scored if row[2] == "mse_mean"} == {

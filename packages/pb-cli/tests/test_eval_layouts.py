@@ -258,7 +258,7 @@ def test_help_names_the_layouts():
 
 def test_the_default_of_most_cells_is_the_librarys():
     from pb_cli.commands.eval import score
-    from pb_eval.comparison import MAX_CELLS
+    from pb_eval.matches import MAX_CELLS
 
     [option] = [each for each in score.params if each.name == "max_cells"]
     assert option.default == MAX_CELLS

@@ -153,7 +153,8 @@ class RunFolder:
     @cached_property
     def _fans_out(self) -> bool:
         """Whether there are too many tasks to lie side by side."""
-        return int(self.record.get("n_tasks", 0)) > FLAT
+        record = self.record if (self.path / "run.json").is_file() else {}
+        return int(record.get("n_tasks", 0)) > FLAT
 
     def task(self, task: Task) -> Path:
         """Say where a finished task lies."""
