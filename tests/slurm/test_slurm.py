@@ -128,7 +128,7 @@ def test_a_queue_that_does_not_answer_or_has_forgotten(cluster, tmp_path: Path, 
     for path in folder.path.glob("tasks/*"):
         path.rename(tmp_path / path.name)
         break
-    broken = {"SLURM_CONF": str(tmp_path / "absent.conf")}
+    broken = {"PATH": str(tmp_path)}  # a laptop has no squeue
     silent = cluster._replace(environment=cluster.environment | broken)
     states = standing(silent, folder)
     assert sorted(states.values()) == [("done", ""), ("failed", "error"), ("pending", "")]

@@ -141,8 +141,23 @@ def test_an_earlier_failure_does_not_hide_that_a_task_waits_again(folder: RunFol
     elements = submitted(folder)
     slurm.queue = {elements[0]: "RUNNING"}
     assert standing(folder)[0] == ("running", "")
+    slurm.queue = {elements[0]: "FAILED"}
     folder.write_failure(task(0), Failure("error", "ValueError: no"))
     assert standing(folder)[0] == ("failed", "error")
+
+
+def test_what_slurm_repeats_is_not_failed(folder: RunFolder, slurm):
+    alone = submitted(folder)[0]
+    folder.write_failure(task(0), Failure("stopped", "requeued"))
+    slurm.queue = {alone: "PENDING"}
+    assert standing(folder)[0] == ("pending", "")
+    slurm.queue = {alone: "RUNNING"}
+    assert standing(folder)[0] == ("running", "")
+    [element, *_] = submitted(folder, tasks_per_job=6)
+    slurm.queue = {element: "RUNNING"}
+    folder.write_failure(task(0), Failure("stopped", "requeued"))
+    folder.write_failure(task(1), Failure("error", "ValueError: no"))
+    assert standing(folder)[:2] == [("pending", ""), ("failed", "error")]
 
 
 def test_tasks_that_wait_in_a_running_element_are_pending(folder: RunFolder, slurm):

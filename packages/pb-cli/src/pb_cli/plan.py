@@ -101,16 +101,16 @@ def make_plan(experiment: Experiment, data: "PerturbationData") -> Plan:
         }
         split = make_split(experiment.split, data, **parameters)
         claims.append(split.claim)
-        doses = held_out_doses(data, split)
+        doses, split_hash = held_out_doses(data, split), split.hash
         for model, profile, is_baseline in specs:
             settings = model_settings(model, profile, experiment)
-            asked_doses = [None] if get_model(model).multi_dose else doses
+            asked_doses: list[float | None] = [None] if get_model(model).multi_dose else doses
             tasks += [
                 Task(
                     source=data.source,
                     split=split.name,
                     split_parameters=parameters,
-                    split_hash=split.hash,
+                    split_hash=split_hash,
                     preprocess=preprocess,
                     model=model,
                     profile=profile,

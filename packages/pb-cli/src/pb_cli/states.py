@@ -17,6 +17,7 @@ __all__ = ["STATES", "State", "Survey", "survey"]
 
 STATES = ("done", "running", "pending", "failed", "missing")
 _VAGUE = {"killed", "lost", "stopped"}
+_BY_SIGNAL = {"cancelled", "node failure", "preempted", "stopped", "time limit"}
 
 
 class State(NamedTuple):
@@ -131,11 +132,14 @@ class _Known(NamedTuple):
             return State("running")
         if now in WAITING:
             return State("pending")
+        if element and array and now in ACTIVE and len(array.elements[_number(element)]) == 1:
+            return State("running")  # a failure would be that of the attempt before, which Slurm repeats
+        if failure and now in ACTIVE and failure["reason"] in _BY_SIGNAL:
+            return State("pending")
         if failure and (array is None or _is_of(failure, array)):
             return self._ended(failure["reason"], failure["message"], element, array)
-        if element and array and now in ACTIVE:
-            alone = len(array.elements[_number(element)]) == 1
-            return State("running" if alone else "pending")
+        if now in ACTIVE:
+            return State("pending")
         if element and now in REASONS:
             reason = "killed" if now == "FAILED" else REASONS[now]
             return self._ended(reason, f"Slurm says {now}; pb could write nothing more.", element, array)
