@@ -80,5 +80,6 @@ def _by_condition(prediction: AnnData, info: PredictionInfo, unit: Unit) -> dict
         if rows.any():
             found[condition] = prediction[rows]
         else:
-            messages.print(f"No prediction of {condition.words()}: it is measured, but not scored.", style="yellow")
+            words = f"No prediction of {condition.words()}: it is measured, but not scored."
+            messages.print(words, style="yellow", soft_wrap=True)
     return found

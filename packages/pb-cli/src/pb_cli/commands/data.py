@@ -83,7 +83,8 @@ def validate(path: Path, *, as_json: bool, **flags: Any) -> None:
         problems = error.__cause__.problems
     else:
         problems = []
-        messages.print(f"{path}: {loaded.adata.n_obs:,} cells x {loaded.adata.n_vars:,} genes, no problem found.")
+        size = f"{loaded.adata.n_obs:,} cells x {loaded.adata.n_vars:,} genes"
+        messages.print(f"{path}: {size}, no problem found.", soft_wrap=True)
         for note in notes(loaded.adata, loaded.keys):
             messages.print(f"note: {note}", soft_wrap=True)
     if as_json:

@@ -49,7 +49,10 @@ def resume(run: Path, **flags: Any) -> None:
             refuse_changed_data(chosen, flags["data"])
             site, options, most = last_time(folder, flags)
         if not chosen:
-            messages.print("Nothing to submit: " + ", ".join(f"{n} {name}" for name, n in found.counts.items() if n))
+            messages.print(
+                "Nothing to submit: " + ", ".join(f"{n} {name}" for name, n in found.counts.items() if n),
+                soft_wrap=True,
+            )
             return
         array = make_array(chosen, site, flags | {"max_parallel": flags["max_parallel"] or most}, options)
         if flags["dry_run"]:

@@ -64,7 +64,9 @@ def show(found: Survey, *, most: int | None) -> None:
     print_table(str(found.folder.path), ["model", *STATES], rows)
     _show_failures(found, most)
     if found.silence:
-        messages.print(f"{found.silence} Submitted tasks without a trace are shown as pending.", style="yellow")
+        messages.print(
+            f"{found.silence} Submitted tasks without a trace are shown as pending.", style="yellow", soft_wrap=True
+        )
     if found.seconds_left is not None:
         at_a_time = max(1, found.counts["running"])
         output.print(f"About {clock(found.seconds_left)} left, {at_a_time} at a time.")
