@@ -45,8 +45,8 @@ def heading(experiment: Path, folder: RunFolder, n_tasks: int, n_done: int) -> s
     python experiments/make_labels_page.py runs/{name} {experiment} > {experiment.with_suffix(".md")}
 
 {n_done}{missing} losses and baselines done. Scores are of the test rows, mean (standard deviation) over folds; settings
-and epoch are chosen for each metric and fold by the validation rows. ‡: no better than the best baseline. Seconds are of
-the wall clock, on a machine that was busy with other work.
+and epoch are chosen for each metric and fold by the validation rows. ‡: no better than the best baseline. Seconds are
+of the wall clock, on a machine that was busy with other work.
 
 Versions: {versions}.
 """
