@@ -1,15 +1,16 @@
-"""Flags that several verbs share: which data, and what its columns mean."""
+"""Flags that several verbs share: which data, what its columns mean, how scores are made."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from pb_eval.metric import DRAWS
 
 if TYPE_CHECKING:
     from pb_data import PerturbationData
 
-__all__ = ["KEY_FLAGS", "data_options", "open_data", "parse_options", "parse_settings"]
+__all__ = ["KEY_FLAGS", "bootstrap_option", "data_options", "open_data", "parse_options", "parse_settings"]
 
 KEY_FLAGS = (
     "context_key",
@@ -20,6 +21,14 @@ KEY_FLAGS = (
     "control_dose",
     "batch_key",
     "separator",
+)
+
+bootstrap_option = click.option(
+    "--bootstrap",
+    default=DRAWS,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Resamples of the cells for the interval of each score; 0: none.",
 )
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from pb_eval.metric import DRAWS
 
 from pb_cli.commands.bench_supervised import bench_supervised, supervised_options
 from pb_cli.console import messages, print_json
@@ -16,7 +15,7 @@ from pb_cli.display import Display, clock
 from pb_cli.execute import Options, execute
 from pb_cli.experiment import PRESETS, Experiment, read_experiment
 from pb_cli.names import DataProblem, split_names, usage_errors
-from pb_cli.options import data_options, keys_from_flags, open_data, parse_options, parse_settings
+from pb_cli.options import bootstrap_option, data_options, keys_from_flags, open_data, parse_options, parse_settings
 from pb_cli.plan import Plan, make_plan
 from pb_cli.store import RunFolder
 from pb_cli.submission import (
@@ -62,13 +61,7 @@ __all__ = ["bench"]
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="Processes.")
 @click.option("--ensemble", is_flag=True, help="Train the seeds of a model in one pass, where it can.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ... or auto.")
-@click.option(
-    "--bootstrap",
-    default=DRAWS,
-    show_default=True,
-    type=click.IntRange(min=0),
-    help="Resamples of the cells for the interval of each score; 0: none.",
-)
+@bootstrap_option
 @click.option("--no-save-models", is_flag=True, help="Do not keep the fitted models.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--array", is_flag=True, help="Submit what is missing to Slurm as array jobs, and return.")

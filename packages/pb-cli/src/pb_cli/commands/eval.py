@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from pb_eval.metric import DRAWS
 
 from pb_cli.commands.audit import audit
 from pb_cli.commands.calibrate import calibrate_metrics
@@ -14,6 +13,7 @@ from pb_cli.commands.compare import compare
 from pb_cli.console import messages, print_json
 from pb_cli.gallery import Gallery
 from pb_cli.names import DataProblem, DefaultGroup
+from pb_cli.options import bootstrap_option
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,13 +60,7 @@ def evaluate() -> None:
 @click.option("--allow-missing-genes", is_flag=True, help="Score the genes that all files have, if they differ.")
 @click.option("--max-cells", type=click.IntRange(2), default=10_000, show_default=True, help="Most cells of a group.")
 @click.option("--model-name", help="Name of the model; that of the file where it does not say.")
-@click.option(
-    "--bootstrap",
-    default=DRAWS,
-    show_default=True,
-    type=click.IntRange(min=0),
-    help="Resamples of the cells for the interval of each score; 0: none.",
-)
+@bootstrap_option
 @click.option("--no-limits", is_flag=True, help="Leave out floor and ceiling.")
 @click.option("--data", type=click.Path(path_type=Path), help="Where the data file of pb bench lies now, if moved.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the rows to a .csv or .parquet file.")

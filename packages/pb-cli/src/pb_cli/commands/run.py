@@ -8,7 +8,6 @@ from types import FrameType
 from typing import Any
 
 import click
-from pb_eval.metric import DRAWS
 
 from pb_cli.arrays import array_data, element_tasks
 from pb_cli.commands.bench import check_device, count
@@ -16,6 +15,7 @@ from pb_cli.console import messages
 from pb_cli.display import Display
 from pb_cli.execute import Options, execute
 from pb_cli.names import DataProblem, usage_errors
+from pb_cli.options import bootstrap_option
 from pb_cli.plan import Task
 from pb_cli.reopen import chosen, refuse_changed_data, reopen, version_remarks
 from pb_cli.slurm import why_stopped
@@ -33,13 +33,7 @@ __all__ = ["run"]
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="Processes.")
 @click.option("--ensemble", is_flag=True, help="Train the seeds of a model in one pass, where it can.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ... or auto.")
-@click.option(
-    "--bootstrap",
-    default=DRAWS,
-    show_default=True,
-    type=click.IntRange(min=0),
-    help="Resamples of the cells for the interval of each score; 0: none.",
-)
+@bootstrap_option
 @click.option("--no-save-models", is_flag=True, help="Do not keep the fitted models.")
 @click.option("--data", type=click.Path(path_type=Path), help="Where the data file lies now, if not where it was.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
