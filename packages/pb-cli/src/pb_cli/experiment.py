@@ -7,7 +7,7 @@ from typing import Any
 
 from pb_cli.names import suggest
 
-__all__ = ["PRESETS", "Experiment", "Preset", "read_experiment"]
+__all__ = ["PRESETS", "Experiment", "Preset", "file_values", "parse_toml", "read_experiment"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,16 +91,7 @@ def read_experiment(path: Path | None, overrides: dict[str, Any]) -> Experiment:
     Keys are the fields of `Experiment` (`hold-out = "all"`, `seeds = [1, 2]`, a table `[settings.scgen]`). Tables are
     merged name by name.
     """
-    known = {field.name: field for field in dataclasses.fields(Experiment)}
-    values: dict[str, Any] = {}
-    for key, value in (_parse(path) if path else {}).items():
-        name = key.replace("-", "_")
-        if name not in known:
-            msg = f"{path}: no experiment has a key {key!r}. {suggest(key, [k.replace('_', '-') for k in known])}"
-            raise ValueError(msg)
-        values[name] = value
-    if isinstance(values.get("data"), str) and path:
-        values["data"] = str(path.parent / values["data"])
+    values = file_values(path, Experiment, "experiment")
     tables = {name: _merged(name, values.get(name, {}), overrides.get(name, {})) for name in _TABLES}
     values |= overrides | tables
     complete: dict[str, Any] = {name: _as_tuple(v) if name in _PLURAL else v for name, v in values.items()}
@@ -109,6 +100,21 @@ def read_experiment(path: Path | None, overrides: dict[str, Any]) -> Experiment:
     experiment = Experiment(**complete)
     experiment.check_types()
     return experiment
+
+
+def file_values(path: Path | None, kind: type, noun: str) -> dict[str, Any]:
+    """Read an experiment file as fields of its kind; a path of data in it starts at the file."""
+    known = [field.name.replace("_", "-") for field in dataclasses.fields(kind)]
+    values: dict[str, Any] = {}
+    for key, value in (parse_toml(path) if path else {}).items():
+        name = key.replace("_", "-")
+        if name not in known:
+            msg = f"{path}: no {noun} has a key {key!r}. {suggest(key, known)}"
+            raise ValueError(msg)
+        values[name.replace("-", "_")] = value
+    if isinstance(values.get("data"), str) and path:
+        values["data"] = str(path.parent / values["data"])
+    return values
 
 
 _PLURAL = {"perturbations", "doses", "models", "hold_out", "seeds"}
@@ -155,7 +161,7 @@ def _as_tuple(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def parse_toml(path: Path) -> dict[str, Any]:
     """Parse a TOML file; a syntax error names the file."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))

@@ -1,10 +1,10 @@
 """What a user asks of the supervised arm: one experiment, from flags or from a TOML file with a `task`."""
 
 import dataclasses
-import tomllib
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+from pb_cli.experiment import file_values, parse_toml
 from pb_cli.names import suggest
 
 __all__ = ["SupervisedExperiment", "is_supervised", "read_supervised"]
@@ -82,7 +82,7 @@ class SupervisedExperiment:
 
 def is_supervised(path: Path | None, task: str | None) -> bool:
     """Whether an experiment is one of the supervised arm: a task was typed, or its file has one."""
-    return task is not None or (path is not None and "task" in _parse(path))
+    return task is not None or (path is not None and "task" in parse_toml(path))
 
 
 def read_supervised(path: Path | None, overrides: dict[str, Any]) -> SupervisedExperiment:
@@ -90,16 +90,7 @@ def read_supervised(path: Path | None, overrides: dict[str, Any]) -> SupervisedE
 
     Keys are the fields of `SupervisedExperiment` with hyphens (`learning-rates = [0.1, 0.01]`, a table `[grids.far]`).
     """
-    known = [field.name for field in dataclasses.fields(SupervisedExperiment)]
-    values: dict[str, Any] = {}
-    for key, value in (_parse(path) if path else {}).items():
-        name = key.replace("-", "_")
-        if name not in known:
-            msg = f"{path}: no supervised experiment has a key {key!r}. {suggest(key, map(_typed, known))}"
-            raise ValueError(msg)
-        values[name] = value
-    if isinstance(values.get("data"), str) and path:
-        values["data"] = str(path.parent / values["data"])
+    values = file_values(path, SupervisedExperiment, "supervised experiment")
     grids = values.get("grids", {})
     if not isinstance(grids, dict) or not all(isinstance(each, dict) for each in grids.values()):
         msg = f"grids is {grids!r}; it has to be a table of tables, such as [grids.far]."
@@ -140,11 +131,3 @@ def _fitted(name: str, value: Any, hint: Any) -> Any:
 def _typed(name: str) -> str:
     """Write a field as it is typed."""
     return name.replace("_", "-")
-
-
-def _parse(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        msg = f"{path} is not valid TOML: {error}."
-        raise ValueError(msg) from error
