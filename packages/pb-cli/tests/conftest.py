@@ -80,7 +80,9 @@ def processes() -> Callable[[], list[Process]]:
 @pytest.fixture
 def pb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "200")  # of processes that a test starts
+    for console in ("messages", "output"):
+        monkeypatch.setattr(f"pb_cli.console.{console}.width", 200)
     return Shell(tmp_path)
 
 

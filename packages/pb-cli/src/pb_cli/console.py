@@ -2,8 +2,10 @@
 
 import json
 import math
+import os
+import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import click
 from rich.console import Console
@@ -12,8 +14,16 @@ from rich.text import Text
 
 __all__ = ["messages", "output", "print_json", "print_table"]
 
-messages = Console(stderr=True, highlight=False, markup=False)
-output = Console(highlight=False, markup=False)
+PIPED = 160  # columns of what no terminal shows, where COLUMNS does not say otherwise
+
+
+def _width(stream: TextIO) -> int | None:
+    """Leave the width of a terminal to rich, which would take a pipe for 80 columns and fold tables into them."""
+    return None if stream.isatty() or "COLUMNS" in os.environ else PIPED
+
+
+messages = Console(stderr=True, highlight=False, markup=False, width=_width(sys.stderr))
+output = Console(highlight=False, markup=False, width=_width(sys.stdout))
 
 
 def print_json(value: Any) -> None:
