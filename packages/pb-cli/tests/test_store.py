@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+from pb_cli.files import write_text
 from pb_cli.plan import Task
-from pb_cli.store import Failure, RunFolder, write_text
+from pb_cli.store import Failure, RunFolder
 
 RECORD = {"versions": {"pb-cli": "0.1.0"}}
 

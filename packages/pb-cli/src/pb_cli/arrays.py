@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from pb_cli.execute import group_seeds
+from pb_cli.files import write_text
 from pb_cli.plan import Task
 from pb_cli.site import Site
 from pb_cli.slurm import Chunk, Element, SlurmError, render, submit
-from pb_cli.store import RunFolder, write_text
+from pb_cli.store import RunFolder
 from pb_cli.whereabouts import slurm_element
 
 __all__ = ["Array", "array_data", "draft_array", "element_tasks", "pack", "read_arrays", "submit_array"]

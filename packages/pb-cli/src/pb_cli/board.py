@@ -58,13 +58,15 @@ def show_board(board: "Leaderboard", comparison: "Comparison | None" = None) -> 
     metrics = _fitting(board, [name for name in SHOWN if name in board.goals] or list(board.goals))
     n_units = int(board.table["n_units"].max())
     first = next(iter(board.goals))
+    if comparison is not None and (first not in comparison.verdicts or not comparison.verdicts[first].n_pairs):
+        comparison = None  # one model alone
     ranks = {} if comparison is None else _ranks(comparison, first)
     title = f"Mean over {n_units} held-out unit{'s' * (n_units != 1)}, by {first}"
     output.print(_scores(board, metrics, title, ranks))
     if not board.table["is_baseline"].all() and any(board.best_baseline.values()):
         output.print(_gains(board, metrics, {} if comparison is None else _bounds(comparison)))
     output.print(_legend(board, metrics, ranked=bool(ranks)))
-    if comparison is not None and first in comparison.verdicts:
+    if comparison is not None:
         messages.print(f"{first}: {comparison.verdicts[first].words}", soft_wrap=True)
     if caveats := _caveats(metrics):
         output.print(caveats)

@@ -27,11 +27,12 @@ from pb_eval.metric import DRAWS
 from pb_eval.table import merge_tables
 from pb_models import Model, TrainingStep
 
+from pb_cli.files import write_text
 from pb_cli.merging import file_record
 from pb_cli.plan import Task
 from pb_cli.references import Condition, ceilings
 from pb_cli.resources import Clocks, peak_memory, reset_peak_memory, versions
-from pb_cli.store import RunFolder, write_text
+from pb_cli.store import RunFolder
 from pb_cli.supervised.task import SupervisedTask
 from pb_cli.unit import Unit, prepare
 

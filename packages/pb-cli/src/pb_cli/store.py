@@ -18,23 +18,23 @@ between: 100,000 tasks make 256 folders of some hundred each.
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 import time
 from collections.abc import Container, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from pb_cli.files import entries, keep_log, move, umask, write_text
 from pb_cli.plan import Task, read_plan, to_lines
 from pb_cli.whereabouts import whereabouts
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Failure", "Reason", "RunFolder", "write_text"]
+__all__ = ["Failure", "Reason", "RunFolder"]
 
 LOCK = ".lock"
 FLAT = 4000  # tasks whose results lie side by side
@@ -53,18 +53,6 @@ class Failure(NamedTuple):
     reason: Reason
     message: str
     traceback: str = ""
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).chmod(0o666 & ~_umask())
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 class RunFolder:
@@ -176,8 +164,8 @@ class RunFolder:
     def listed(self, kind: str) -> dict[str, Path]:
         """List everything of a kind (`tasks`, `failed`, `running`) by name, in as many looks as there are folders."""
         found: dict[str, Path] = {}
-        for entry in _entries(self.path / kind):
-            inner = _entries(entry) if len(entry.name) == _FAN else [entry]
+        for entry in entries(self.path / kind):
+            inner = entries(entry) if len(entry.name) == _FAN else [entry]
             found |= {path.name: path for path in inner if not path.name.startswith(".")}
         return found
 
@@ -190,21 +178,21 @@ class RunFolder:
         place = self.place("running", task.id)
         place.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(dir=place.parent, prefix=f"{task.id}."))
-        draft.chmod(0o777 & ~_umask())
+        draft.chmod(0o777 & ~umask())
         try:
             yield draft
         except BaseException:
-            _keep_log(draft, self.failure(task))
+            keep_log(draft, self.failure(task))
             shutil.rmtree(draft, ignore_errors=True)
             raise
-        _move(draft, self.task(task))
+        move(draft, self.task(task))
         shutil.rmtree(self.failure(task), ignore_errors=True)
 
     def discard(self, task: Task) -> None:
         """Remove what a killed process was writing of a task, and keep its log under `failed/`."""
         place = self.place("running", task.id)
         for draft in place.parent.glob(f"{task.id}.*/"):
-            _keep_log(draft, self.failure(task))
+            keep_log(draft, self.failure(task))
             shutil.rmtree(draft, ignore_errors=True)
 
     def write_failure(self, task: Task, failure: "Failure") -> None:
@@ -288,38 +276,3 @@ class RunFolder:
         """Collect the columns of `tasks.csv` after the status."""
         known = {name: getattr(task, name) for name in ("held_out", "dose", "model", "profile", "seed")}
         return known | (self.task_record(task)["costs"] if whole else {})
-
-
-def _entries(folder: Path) -> list[Path]:
-    """List a folder, which may not be there or go away meanwhile."""
-    try:
-        with os.scandir(folder) as entries:
-            return [Path(entry.path) for entry in entries]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def _move(draft: Path, target: Path) -> None:
-    """Rename a finished draft; where another process was faster, its result stays and ours goes."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        draft.rename(target)
-    except OSError:
-        if not target.is_dir():
-            raise
-        shutil.rmtree(draft)
-
-
-def _keep_log(draft: Path, failure: Path) -> None:
-    """Keep what a failed task had logged."""
-    with suppress(OSError):
-        if (draft / "log.txt").is_file():
-            failure.mkdir(parents=True, exist_ok=True)
-            shutil.move(draft / "log.txt", failure / "log.txt")
-
-
-def _umask() -> int:
-    """Read the process's umask, which temporary files do not follow by themselves."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

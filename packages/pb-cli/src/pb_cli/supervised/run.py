@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from pb_eval import write_table
 from pb_models import TrainingStep
 
+from pb_cli.files import write_text
 from pb_cli.resources import peak_memory, reset_peak_memory, versions
-from pb_cli.store import RunFolder, write_text
+from pb_cli.store import RunFolder
 from pb_cli.supervised.grids import baseline_names
 from pb_cli.supervised.objectives import make_objective
 from pb_cli.supervised.problem import Problem, prepare
