@@ -20,9 +20,13 @@ lint: .venv/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(MEMBERS:%=%/src)
 
-# Every link of the pages leads somewhere, and every >>> example in pages and docstrings prints what it says.
+# Every link leads somewhere, every example and command prints what is shown, pages made from the code are up to date; then
+# the site, whose warnings are errors.
+docs: export OMP_NUM_THREADS ?= 1
+docs: export NUMBA_NUM_THREADS ?= 1
 docs: .venv/.installed
-	$(BIN)/python -m pytest tests/test_docs.py
+	$(BIN)/python -m pytest tests/test_docs.py tests/test_reference.py tests/test_walkthroughs.py
+	$(BIN)/sphinx-build -W --keep-going -q -c docs . docs/_build
 
 .venv/.installed: constraints.txt pyproject.toml VERSION $(MEMBERS:%=%/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "pb needs Python 3.11 or newer, and $(PYTHON) is %d.%d: run make PYTHON=python3.11 (or newer) instead." % sys.version_info[:2])'
