@@ -30,6 +30,7 @@ napoleon_use_ivar = True
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": True}
+suppress_warnings = ["ref.python"]  # a word of a docstring may be the name of several fields
 default_role = "code"  # `name` in a docstring is code
 
 PAGE = re.compile(r"\]\(([^)#:]+\.md)\)")
@@ -37,8 +38,8 @@ CODE = re.compile(r"(`+.*?`+)")
 
 
 def append_contents(_app: Sphinx, name: str, source: list[str]) -> None:
-    """Make a hidden table of contents of each section of the index: the pages that its list links to."""
-    if name != root_doc:
+    """Make a hidden table of contents of each section of an index: the pages that its list or table links to."""
+    if not name.endswith("/index"):
         return
     folder = Path(name).parent
     for section in re.split(r"^## ", source[0], flags=re.MULTILINE)[1:]:
@@ -49,8 +50,8 @@ def append_contents(_app: Sphinx, name: str, source: list[str]) -> None:
 
 
 def linked(section: str) -> list[str]:
-    """Return the pages that the items of a list link to."""
-    return [page for line in section.splitlines() if line.startswith("- ") for page in PAGE.findall(line)]
+    """Return the pages that the items of a list and the rows of a table link to."""
+    return [page for line in section.splitlines() if line.startswith(("- ", "| ")) for page in PAGE.findall(line)]
 
 
 def escape_formulas(*event: Any) -> None:
