@@ -9,11 +9,12 @@ demo: .venv/.installed
 	$(BIN)/pb bench --dataset pbmc --model baselines,scgen --hold-out all --preset quick --jobs 2 --out runs/demo
 
 # One thread a process: the suite's matrices are small, and the numbers do not depend on the machine's core count. Files
-# of tests are shared among processes, each file whole, since its fixtures can be costly (one is a Slurm).
+# of tests are shared among processes, each file whole, since its fixtures can be costly (one is a Slurm). The pages are worked
+# through by `make docs`.
 test: export OMP_NUM_THREADS ?= 1
 test: export NUMBA_NUM_THREADS ?= 1
 test: .venv/.installed
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --benchmark-disable
+	$(BIN)/python -m pytest --ignore tests/test_walkthroughs.py --numprocesses auto --maxprocesses 4 --dist loadfile --benchmark-disable
 
 lint: .venv/.installed
 	$(BIN)/ruff check .
