@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 import yaml
+from click.testing import CliRunner
 from pb_cli.app import app
 from pb_cli.commands.ls import labelled_from, where_from
 from pb_data import (
@@ -83,20 +84,22 @@ def code(text: object) -> str:
 
 
 def cli() -> str:
-    """Write the help of every command, as `--help` prints it on 100 columns."""
-    parts = [f"## {path}\n\n```text\n{text}\n```" for path, text in helps(app, click.Context(app, info_name="pb"))]
+    """Write what every command prints with `--help` on 100 columns."""
+    parts = [f"## {' '.join(['pb', *verbs])}\n\n```text\n{help_of(verbs)}\n```" for verbs in all_verbs(app)]
     return page("Command line", "What `--help` prints. Data go to stdout, messages to stderr.", *parts)
 
 
-def helps(command: click.Command, context: click.Context) -> Iterator[tuple[str, str]]:
-    """Walk over a command and its subcommands: its path, its help."""
-    context.terminal_width = context.max_content_width = 100
-    yield context.command_path, "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
+def all_verbs(command: click.Command, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Walk over a command and those below it, as they are typed."""
+    yield above
     if isinstance(command, click.Group):
-        for name in command.list_commands(context):
-            child = command.get_command(context, name)
-            if child is not None and not child.hidden:
-                yield from helps(child, click.Context(child, info_name=name, parent=context))
+        for name in sorted(command.commands):
+            yield from all_verbs(command.commands[name], (*above, name))
+
+
+def help_of(verbs: Sequence[str]) -> str:
+    result = CliRunner().invoke(app, [*verbs, "--help"], prog_name="pb", env={"COLUMNS": "100"})
+    return "\n".join(line.rstrip() for line in result.stdout.splitlines())
 
 
 def models() -> str:
