@@ -98,7 +98,7 @@ def all_verbs(command: click.Command, above: tuple[str, ...] = ()) -> Iterator[t
 
 
 def help_of(verbs: Sequence[str]) -> str:
-    result = CliRunner().invoke(app, [*verbs, "--help"], prog_name="pb", env={"COLUMNS": "100"})
+    result = CliRunner().invoke(app, [*verbs, "--help"], prog_name="pb", terminal_width=98)  # click's margin is 2
     return "\n".join(line.rstrip() for line in result.stdout.splitlines())
 
 
