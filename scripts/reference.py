@@ -26,7 +26,7 @@ from pb_data import (
 from pb_data import card as card_of
 from pb_data.datasets.registry import get_dataset
 from pb_data.labelled.registry import get_labelled
-from pb_eval import METRICS
+from pb_eval import METRICS, Metric
 from pb_losses import LOSSES, loss_info
 from pb_models import MODELS
 
@@ -160,26 +160,22 @@ def number(value: Any) -> str:
 
 
 def metrics() -> str:
-    """List the metrics by family with all they declare."""
-    columns = ("name", "better", "perfect", "range", "genes", "what it is", "falls for", "version")
+    """List the metrics by family with what they declare."""
     parts = []
     for family in dict.fromkeys(metric.family for metric in METRICS.values()):
-        rows = [
-            (
-                f"`{m.name}`" + ("" if m.default else " (on request)"),
-                m.direction,
-                f"{m.perfect:g}",
-                f"{m.range[0]:g} to {m.range[1]:g}",
-                m.gene_set,
-                plain(m.definition),
-                plain(m.caveat),
-                str(m.version),
-            )
-            for m in METRICS.values()
-            if m.family == family
-        ]
-        parts.append(f"## {family.capitalize()}\n\n{table(columns, rows)}")
-    return page("Table of metrics", "What they mean, and how they relate: [metrics](../metrics.md).", *parts)
+        rows = [metric_row(metric) for metric in METRICS.values() if metric.family == family]
+        parts.append(f"## {family.capitalize()}\n\n{table(('name', 'better', 'what it is'), rows)}")
+    words = "What they mean, and how they relate: [metrics](../metrics.md). In italics: what the audit found."
+    return page("Table of metrics", words, *parts)
+
+
+def metric_row(metric: Metric) -> tuple[str, str, str]:
+    """Write name, direction with range and perfect value, and the definition with the version and the faults."""
+    name = code(metric.name) + ("" if metric.default else " (on request)")
+    better = f"{metric.direction}, {metric.range[0]:g} to {metric.range[1]:g}, perfect {metric.perfect:g}"
+    version = f" (version {metric.version})" if metric.version > 1 else ""
+    faults = f". *{plain(metric.caveat).capitalize()}.*" if metric.caveat else ""
+    return name, better, f"{plain(metric.definition)}{version}{faults}"
 
 
 def splits() -> str:
