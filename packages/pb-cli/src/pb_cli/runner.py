@@ -31,7 +31,7 @@ from pb_cli.files import write_text
 from pb_cli.merging import file_record
 from pb_cli.plan import Task
 from pb_cli.references import Condition, ceilings
-from pb_cli.resources import Clocks, peak_memory, reset_peak_memory, versions
+from pb_cli.resources import Clocks, device_costs, peak_memory, reset_peak_memory, versions
 from pb_cli.store import RunFolder
 from pb_cli.supervised.task import SupervisedTask
 from pb_cli.unit import Unit, prepare
@@ -80,7 +80,7 @@ def run_tasks(
     if isinstance(first := tasks[0], SupervisedTask):
         from pb_cli.supervised.run import run_supervised
 
-        run_supervised(first, folder, progress=progress)
+        run_supervised(first, folder, data=data, progress=progress)
         return
     with ExitStack() as stack:
         drafts = [stack.enter_context(folder.writing(task)) for task in tasks]
@@ -135,7 +135,7 @@ def predict(model: Model, unit: Unit) -> Fitted:
         "predict_seconds": round(time.perf_counter() - start, 3),
         "peak_memory_bytes": peak_memory(),
         "n_parameters": model.n_parameters,
-        "device": str(model.fit_record.get("device", "cpu")),
+        **device_costs(str(model.fit_record.get("device", "cpu"))),
         "host": platform.node(),
         "trained_together": model.fit_record.get("together", 1),
     }
