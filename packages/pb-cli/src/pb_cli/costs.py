@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "Cost", "cost_cells", "cost_heads", "cost_records", "read_costs", "summarise"]
+__all__ = ["COLUMNS", "Cost", "cost_cells", "cost_heads", "cost_records", "read_costs", "summarise", "task_seconds"]
 
 COLUMNS = ("seconds", "peak_memory_bytes", "peak_gpu_memory_bytes", "n_parameters")
 _READ = ("fit_seconds", "predict_seconds", *COLUMNS[1:], "device_name")
@@ -28,6 +28,11 @@ class Cost(NamedTuple):
     peak_gpu_memory_bytes: float
     n_parameters: float
     devices: tuple[str, ...]
+
+
+def task_seconds(costs: Mapping[str, Any]) -> float:
+    """How long a task took; older runs know of fit and prediction only."""
+    return float(costs.get("seconds", costs.get("fit_seconds", 0) + costs.get("predict_seconds", 0)))
 
 
 def read_costs(table: Path) -> dict[tuple[str, str], Cost]:

@@ -140,11 +140,12 @@ def refuse_supervised(flags: dict[str, Any]) -> None:
 
 def submit_missing(plan: "Plan | SupervisedPlan", folder: RunFolder, flags: dict[str, Any], options: Options) -> None:
     """Submit what is neither done, nor runs, nor waits."""
-    missing = surveyed(folder, plan.tasks).those("failed", "missing")
+    found = surveyed(folder, plan.tasks)
+    missing = found.those("failed", "missing")
     if not missing:
         messages.print("Nothing to submit: every task is done, runs or waits.")
         return
-    submit_tasks(folder, make_array(missing, asked_site(flags), flags, command_flags(options)))
+    submit_tasks(folder, make_array(missing, asked_site(flags), flags, command_flags(options), found.forecast))
 
 
 def overrides(flags: dict[str, Any]) -> dict[str, Any]:
@@ -225,7 +226,7 @@ def run_missing(plan: "Plan | SupervisedPlan", folder: RunFolder, options: Optio
     display = Display(missing, quiet=quiet)
     try:
         with display:
-            execute(missing, folder, options, display.handle)
+            execute(missing, folder, options, display.handle, filter(folder.is_done, plan.tasks))
     except KeyboardInterrupt:
         done = sum(map(folder.is_done, plan.tasks))
         folder.collect(plan.tasks)
