@@ -57,9 +57,9 @@ def summarise(tasks: "pd.DataFrame") -> dict[tuple[str, str], Cost]:
 
 def _cost(rows: "pd.DataFrame") -> Cost:
     seconds = rows["fit_seconds"].astype(float) + rows["predict_seconds"].astype(float).fillna(0)
-    largest = [float(rows[name].astype(float).max()) for name in COLUMNS[1:]]
+    memory, gpu_memory, parameters = (float(rows[name].astype(float).max()) for name in COLUMNS[1:])
     devices = tuple(sorted(set(rows["device_name"].dropna().astype(str))))
-    return Cost(len(rows), float(seconds.median()), *largest, devices)
+    return Cost(len(rows), float(seconds.median()), memory, gpu_memory, parameters, devices)
 
 
 def cost_records(costs: Mapping[tuple[str, str], Cost]) -> list[dict[str, Any]]:

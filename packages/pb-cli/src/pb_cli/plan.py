@@ -5,17 +5,17 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pb_cli.experiment import PRESETS, Experiment
 from pb_cli.names import split_names, suggest
+from pb_cli.work import expected_work, training_steps
 
 if TYPE_CHECKING:
     from pb_data import PerturbationData, Split
 
-CELLS, STEPS = 10_000, 200
 LEAKY = " But it leaks: genes and normalisation were chosen on all cells, the held-out ones included."
 
 __all__ = ["Plan", "Task", "make_plan", "preprocess_settings", "read_plan", "split_summary", "to_lines"]
@@ -63,19 +63,13 @@ class Task:
 
     @property
     def steps(self) -> float:
-        """Training steps at most, as the settings say, for a data set of 10,000 cells; 0 for what is not trained so."""
-        epochs, batch = self.settings.get("max_epochs") or 0, self.settings.get("batch_size") or CELLS
-        found = epochs * (self.settings.get("steps_per_epoch") or CELLS / batch)
-        return float(min(found, self.settings.get("max_steps") or found))
+        """Training steps at most; 0 for what is not trained in steps."""
+        return training_steps(self.settings)
 
     @property
     def work(self) -> float:
-        """Expected time, roughly, in units of a baseline's task, preparing and scoring included.
-
-        With K steps of relative cost c (`pb_models.registry.ModelEntry`) it is 1 + c K / 200: a step of scGen takes
-        about a 200th of what a task takes besides. Cells and genes are those of the run and make no difference.
-        """
-        return 1 + _step_cost(self.model) * self.steps / STEPS
+        """Expected time, roughly, in units of a baseline's task."""
+        return expected_work(self.model, self.steps)
 
 
 @dataclass(frozen=True)
@@ -142,15 +136,6 @@ def make_plan(experiment: Experiment, data: "PerturbationData") -> Plan:
     if experiment.fit_on == "all-cells":
         claim += LEAKY
     return Plan(tasks, claim, remarks)
-
-
-@cache
-def _step_cost(model: str) -> float:
-    """How long a training step of a model takes, compared with scGen's; 1 for one that is not installed here."""
-    from pb_models.registry import model_entries
-
-    entry = model_entries().get(model)
-    return 1.0 if entry is None else entry.step_cost
 
 
 def held_out_doses(data: "PerturbationData", split: "Split") -> list[float | None]:
