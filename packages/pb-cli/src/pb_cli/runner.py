@@ -26,13 +26,15 @@ from pb_eval import (
 from pb_eval.metric import DRAWS
 from pb_eval.table import merge_tables
 from pb_models import Model, TrainingStep
+from pb_models.pairing import keeping_pairs
 
 from pb_cli.files import write_text
 from pb_cli.merging import file_record
 from pb_cli.plan import Task
 from pb_cli.references import Condition, ceilings
-from pb_cli.resources import Clocks, peak_memory, reset_peak_memory, versions
-from pb_cli.store import RunFolder
+from pb_cli.resources import Clocks, device_costs, peak_memory, reset_peak_memory, versions
+from pb_cli.shared import Shared
+from pb_cli.store import SHARED, RunFolder
 from pb_cli.supervised.task import SupervisedTask
 from pb_cli.unit import Unit, prepare
 
@@ -80,7 +82,7 @@ def run_tasks(
     if isinstance(first := tasks[0], SupervisedTask):
         from pb_cli.supervised.run import run_supervised
 
-        run_supervised(first, folder, progress=progress)
+        run_supervised(first, folder, data=data, progress=progress)
         return
     with ExitStack() as stack:
         drafts = [stack.enter_context(folder.writing(task)) for task in tasks]
@@ -95,9 +97,10 @@ def run_tasks(
         for task, log in zip(tasks, logs, strict=True):
             log.write(f"{task.label} seed {task.seed}, held out: {task.held_out!r}\n")
         clocks = Clocks.read()
-        unit = unit_of(tasks[0], data)
+        unit = unit_of(tasks[0], data, folder.path / SHARED)
         reset_peak_memory()
-        models = fit(tasks, unit, device=device, progress=report)
+        with keeping_pairs(Shared(folder.path / SHARED).arrays):
+            models = fit(tasks, unit, device=device, progress=report)
         for task, model, draft, log in zip(tasks, models, drafts, logs, strict=True):
             fitted = predict(model, unit)
             fitted.costs.update(clocks.since(len(tasks)))
@@ -105,10 +108,10 @@ def run_tasks(
             write_task(task, unit, fitted, draft, save_model=save_model, bootstrap=bootstrap)
 
 
-def unit_of(task: Task, data: Path | None = None) -> Unit:
+def unit_of(task: Task, data: Path | None = None, shared: Path | None = None) -> Unit:
     """Prepare what a task trains on and is scored against; `data` is where the data file lies now."""
     source = task.source if data is None else task.source | {"path": str(data.absolute())}
-    unit = prepare(source, task.split, task.split_parameters, task.split_hash, task.preprocess)
+    unit = prepare(source, task.split, task.split_parameters, task.split_hash, task.preprocess, shared)
     return unit.at_dose(task.dose)
 
 
@@ -135,7 +138,7 @@ def predict(model: Model, unit: Unit) -> Fitted:
         "predict_seconds": round(time.perf_counter() - start, 3),
         "peak_memory_bytes": peak_memory(),
         "n_parameters": model.n_parameters,
-        "device": str(model.fit_record.get("device", "cpu")),
+        **device_costs(str(model.fit_record.get("device", "cpu"))),
         "host": platform.node(),
         "trained_together": model.fit_record.get("together", 1),
     }
@@ -169,6 +172,8 @@ def score(
     tables = []
     for condition, prediction in predictions.items():
         reference = unit.references[condition]
+        if scoring.limits:
+            unit.ceilings(condition)  # remembered by the reference
         tables.append(score_cells(reference.cells(prediction.X), reference, info, condition, scoring))
     return merge_tables(tables)
 
@@ -178,8 +183,8 @@ def score_cells(
 ) -> "pd.DataFrame":
     """Compare predicted with measured cells of one condition: one row per metric.
 
-    The ceiling is computed here, once a process and unit, so that a task needs nothing but its line: it costs about as
-    much as scoring three predictions. The floor is known when the baselines are: `RunFolder.collect`.
+    The ceiling costs about as much as scoring three predictions; it is computed once a unit, and the tasks of a run
+    share it. The floor is known when the baselines are: `RunFolder.collect`.
     """
     scores = evaluate(prediction, reference)
     return result_rows(

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from pb_cli.arrays import Array, read_arrays
 from pb_cli.claims import is_busy, read_claims
 from pb_cli.plan import Task
+from pb_cli.schedule import Forecast, read_forecast
 from pb_cli.slurm import ACTIVE, REASONS, WAITING, Element, SlurmError, accounted, noted, queued
 from pb_cli.store import RunFolder
 
@@ -60,24 +61,20 @@ class Survey:
                 continue
         return found
 
+    @cached_property
+    def forecast(self) -> Forecast:
+        """What finished tasks say of those to come."""
+        return read_forecast(self.folder, self.those("done"))
+
     @property
     def seconds_left(self) -> float | None:
-        """Estimate the time left from what tasks of the same model have taken, as many at a time as run now."""
-        known: dict[str, list[float]] = {}
-        for task in self.those("done"):
-            if task.id in self.costs:
-                known.setdefault(task.label, []).append(task_seconds(self.costs[task.id]))
+        """Estimate the time left, as many tasks at a time as run now; None where nothing is left or finished."""
         left = self.those("running", "pending", "missing")
-        if not known or not left:
+        if not left or not self.forecast.is_measured:
             return None
-        means = {label: sum(values) / len(values) for label, values in known.items()}
-        typical = sum(means.values()) / len(means)
-        return sum(means.get(task.label, typical) for task in left) / max(1, self.counts["running"])
-
-
-def task_seconds(costs: Mapping[str, Any]) -> float:
-    """How long a task took; older runs know of fit and prediction only."""
-    return float(costs.get("seconds", costs.get("fit_seconds", 0) + costs.get("predict_seconds", 0)))
+        kinds = {task.label: task for task in left}
+        numbers = Counter(task.label for task in left)
+        return self.forecast.left(((kinds[label], n) for label, n in numbers.items()), self.counts["running"])
 
 
 def survey(folder: RunFolder, tasks: Sequence[Task]) -> Survey:

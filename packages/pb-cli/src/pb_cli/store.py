@@ -8,6 +8,7 @@
     RUN/failed/<id>/        the last failure of a task: failure.json, traceback.txt, log.txt
     RUN/running/            who works on which task, and what is being written
     RUN/arrays/<name>/      what was submitted to Slurm: tasks.txt, submitted.json, scripts, output
+    RUN/shared/             what several tasks need and one has computed; may be removed
     RUN/results.csv, .parquet   all scores, one row per unit and metric
     RUN/tasks.csv           one row per task: status, seconds, memory, parameters, device
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Failure", "Reason", "RunFolder"]
 
-LOCK = ".lock"
+LOCK, SHARED = ".lock", "shared"
 FLAT = 4000  # tasks whose results lie side by side
 _FAN = 2  # digits of an id that name its folder where there are more
 _LEFTOVERS = {LOCK, "run.json"}

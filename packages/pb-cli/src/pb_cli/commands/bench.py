@@ -138,13 +138,14 @@ def refuse_supervised(flags: dict[str, Any]) -> None:
         raise ValueError(msg)
 
 
-def submit_missing(plan: Plan, folder: RunFolder, flags: dict[str, Any], options: Options) -> None:
+def submit_missing(plan: "Plan | SupervisedPlan", folder: RunFolder, flags: dict[str, Any], options: Options) -> None:
     """Submit what is neither done, nor runs, nor waits."""
-    missing = surveyed(folder, plan.tasks).those("failed", "missing")
+    found = surveyed(folder, plan.tasks)
+    missing = found.those("failed", "missing")
     if not missing:
         messages.print("Nothing to submit: every task is done, runs or waits.")
         return
-    submit_tasks(folder, make_array(missing, asked_site(flags), flags, command_flags(options)))
+    submit_tasks(folder, make_array(missing, asked_site(flags), flags, command_flags(options), found.forecast))
 
 
 def overrides(flags: dict[str, Any]) -> dict[str, Any]:
@@ -225,7 +226,7 @@ def run_missing(plan: "Plan | SupervisedPlan", folder: RunFolder, options: Optio
     display = Display(missing, quiet=quiet)
     try:
         with display:
-            execute(missing, folder, options, display.handle)
+            execute(missing, folder, options, display.handle, filter(folder.is_done, plan.tasks))
     except KeyboardInterrupt:
         done = sum(map(folder.is_done, plan.tasks))
         folder.collect(plan.tasks)
@@ -240,16 +241,22 @@ def run_missing(plan: "Plan | SupervisedPlan", folder: RunFolder, options: Optio
 def finish(plan: Plan, folder: RunFolder, *, as_json: bool, seconds: float) -> None:
     """Merge the results, print the leaderboard, say where everything lies."""
     from pb_cli.board import board_of, comparison_of, show_board
+    from pb_cli.costs import cost_records, read_costs
+    from pb_cli.merging import failure_records
 
     results = folder.collect(plan.tasks)
+    costs = read_costs(folder.path / "tasks.csv")
+    run: dict[str, Any] = {"run": os.fspath(folder.path), "claim": plan.claim, "remarks": plan.remarks}
+    run |= {"costs": cost_records(costs), "failures": failure_records(folder, plan.tasks)}
     if results.empty:
+        if as_json:
+            print_json(run | {"metrics": [], "rows": [], "dropped": [], "comparison": None})
         return
     board, comparison = board_of(results), comparison_of(results)
     if as_json:
-        run = {"run": os.fspath(folder.path), "claim": plan.claim, "remarks": plan.remarks}
         print_json(run | board.to_dict() | {"comparison": comparison.to_dict()})
     else:
-        show_board(board, comparison)
+        show_board(board, comparison, costs)
     messages.print(f"Results: {folder.path / 'results.csv'} (and .parquet); {clock(seconds)}.", soft_wrap=True)
 
 

@@ -16,6 +16,7 @@ from pb_cli.execute import Options
 from pb_cli.names import DataProblem, split_names, usage_errors
 from pb_cli.options import parse_options, parse_settings
 from pb_cli.store import RunFolder
+from pb_cli.submission import asked_site, command_flags, make_array, show_array
 from pb_cli.supervised.experiment import SupervisedExperiment, read_supervised
 from pb_cli.supervised.planning import SupervisedPlan, make_supervised_plan, open_labelled
 
@@ -70,15 +71,20 @@ def supervised_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def bench_supervised(path: Path | None, flags: dict[str, Any]) -> None:
     """Plan, run what is missing, show the leaderboards."""
-    from pb_cli.commands.bench import run_missing
+    from pb_cli.commands.bench import run_missing, submit_missing
 
     started = time.monotonic()
+    options = Options(flags["jobs"], "cpu")
     with usage_errors():
         asked = read_supervised(path, overrides(flags))
         data = open_labelled(asked)
         plan = make_supervised_plan(asked, data)
     if flags["dry_run"]:
-        show_plan(plan, as_json=flags["as_json"])
+        if flags["array"]:
+            with usage_errors():
+                show_array(make_array(plan.tasks, asked_site(flags), flags, command_flags(options)), plan.tasks)
+        else:
+            show_plan(plan, as_json=flags["as_json"])
         return
     folder = RunFolder(flags["out"] or Path("runs") / f"{data.name}-{asked.task}")
     with ExitStack() as stack:
@@ -86,8 +92,14 @@ def bench_supervised(path: Path | None, flags: dict[str, Any]) -> None:
             stack.enter_context(folder.locked())
             folder.open(plan.tasks, record(asked, plan))
         announce(plan, folder)
+        if flags["plan_only"]:
+            return
+        if flags["array"]:
+            with usage_errors():
+                submit_missing(plan, folder, flags, options)
+            return
         try:
-            problem = run_missing(plan, folder, Options(flags["jobs"], "cpu"), quiet=flags["quiet"])
+            problem = run_missing(plan, folder, options, quiet=flags["quiet"])
             results = folder.collect(plan.tasks)
             finish(results, asked, plan, folder, as_json=flags["as_json"])
             messages.print(
@@ -159,20 +171,30 @@ def finish(
     results: "pd.DataFrame", asked: SupervisedExperiment, plan: SupervisedPlan, folder: RunFolder, *, as_json: bool
 ) -> None:
     """Show the leaderboards, write them as Markdown, and say what diverged."""
+    from pb_cli.costs import cost_records, read_costs
+    from pb_cli.merging import failure_records
     from pb_cli.supervised.board import board_dict, markdown, show_boards
     from pb_cli.supervised.comparison import compare
     from pb_cli.supervised.grids import baseline_names
 
+    costs, diverged = read_costs(folder.path / "tasks.csv"), diverged_words(plan, folder)
+    head: dict[str, Any] = {
+        "run": os.fspath(folder.path),
+        "claims": plan.claims,
+        "remarks": plan.remarks,
+        "diverged": diverged,
+    }
+    head |= {"costs": cost_records(costs), "failures": failure_records(folder, plan.tasks)}
     if results.empty:
+        if as_json:
+            print_json(head | board_dict([]))
         return
     boards = compare(results, baseline_names(asked.task))
     (folder.path / "boards.md").write_text(markdown(boards), encoding="utf-8")
-    diverged = diverged_words(plan, folder)
     if as_json:
-        head = {"run": os.fspath(folder.path), "claims": plan.claims, "remarks": plan.remarks, "diverged": diverged}
         print_json(head | board_dict(boards))
         return
-    show_boards(boards, plan.claims)
+    show_boards(boards, plan.claims, costs)
     for line in diverged:
         messages.print(line, soft_wrap=True)
 

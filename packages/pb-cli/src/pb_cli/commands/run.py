@@ -1,7 +1,7 @@
 """`pb run`: some tasks of a planned run, here and now; what an element of a Slurm array does."""
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -76,17 +76,19 @@ def run(
         messages.print(remark, style="yellow", soft_wrap=True)
     messages.print(f"{count(len(asked), 'task')}, {len(asked) - len(missing)} of them finished before", soft_wrap=True)
     options = Options(jobs, device, not no_save_models, ensemble, bootstrap, data, apart=True)
-    if problem := run_apart(missing, folder, options, quiet=quiet):
+    if problem := run_apart(missing, folder, options, filter(folder.is_done, tasks), quiet=quiet):
         messages.print(problem, style="red", soft_wrap=True)
         raise SystemExit(1)
 
 
-def run_apart(missing: Sequence[Task], folder: RunFolder, options: Options, *, quiet: bool) -> str:
+def run_apart(
+    missing: Sequence[Task], folder: RunFolder, options: Options, finished: Iterable[Task], *, quiet: bool
+) -> str:
     """Run tasks in worker processes; say in one sentence what went wrong, if anything."""
     display = Display(missing, quiet=quiet)
     try:
         with stop_signals(), display:
-            execute(missing, folder, options, display.handle)
+            execute(missing, folder, options, display.handle, finished)
     except StoppedError:
         return note_stop(missing, folder, display)
     except KeyboardInterrupt:

@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from pb_cli.console import messages, output, print_json, print_table
+from pb_cli.costs import task_seconds
 from pb_cli.display import clock, describe
 from pb_cli.names import usage_errors
-from pb_cli.states import STATES, Survey, survey, task_seconds
+from pb_cli.states import STATES, Survey, survey
 from pb_cli.store import RunFolder
 
 __all__ = ["status"]
