@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from pb_eval.metric import DRAWS
 
 from pb_cli.claims import Claims
+from pb_cli.pausing import PAUSE, TaskPausedError
 from pb_cli.plan import Task
 from pb_cli.store import Failure, Reason, RunFolder
 from pb_cli.threads import limited_threads
@@ -23,9 +24,10 @@ class Event(NamedTuple):
     """What happens to a task: `step` carries a TrainingStep, `failed`, `apart` and `busy` a sentence.
 
     `apart`: training it together with other seeds went wrong, and it is done alone. `busy`: another process has it.
+    `paused`: it has kept the state of its training, after so many epochs as `detail` says.
     """
 
-    kind: Literal["start", "step", "apart", "done", "failed", "busy"]
+    kind: Literal["start", "step", "apart", "done", "failed", "busy", "paused"]
     task_id: str
     detail: Any = None
 
@@ -52,7 +54,7 @@ class Options(NamedTuple):
 def execute(tasks: Sequence[Task], folder: RunFolder, options: Options, emit: Emit) -> None:
     """Run tasks, reporting events; failures are written to the run folder and do not stop the others.
 
-    What another process works on is left to it.
+    What another process works on is left to it. Nothing more is begun when this process is asked to pause.
     """
     from pb_cli.workers import run_in_workers
 
@@ -62,6 +64,8 @@ def execute(tasks: Sequence[Task], folder: RunFolder, options: Options, emit: Em
             run_in_workers(groups, folder, options, emit, claims)
             return
         for group in groups:
+            if PAUSE.asked:
+                break
             ready = take(group, folder, claims, emit)
             run_group(ready, folder, options, emit)
             for task in ready:
@@ -113,6 +117,9 @@ def _finish(task: Task, error: Exception | None, folder: RunFolder, emit: Emit) 
     """Report how a task ended."""
     if error is None:
         emit(Event("done", task.id))
+        return
+    if isinstance(error, TaskPausedError):
+        emit(Event("paused", task.id, error.n_epochs))
         return
     message = f"{type(error).__name__}: {error}"
     reason: Reason = "out of memory" if isinstance(error, MemoryError) or "out of memory" in str(error) else "error"

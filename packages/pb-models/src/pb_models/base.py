@@ -157,7 +157,9 @@ class Model(ABC):
             record = self._fit(data, seed=seed, device=device, progress=progress)
         finally:
             self.resumable = None
-        seconds = time.perf_counter() - start + (resumable.seconds_before if resumable else 0)
+        seconds = time.perf_counter() - start
+        if resumable is not None and resumable.resumed_after:
+            seconds, record = seconds + resumable.seconds_before, {**record, "resumed_after": resumable.resumed_after}
         self.end_fit(record, keys, n_cells=len(data.control), seconds=seconds)
         return self
 
