@@ -23,7 +23,8 @@ from pb_cli.store import RunFolder
 
 STUB = Path(__file__).with_name("stub_pb.py")
 KEYS = ("--context-key", "kind", "--perturbation-key", "condition", "--control", "ctrl", "--scale", "counts")
-LONG = ("--model", "scgen", "--no-baselines", "--set", "scgen.max_epochs=150", "--set", "scgen.max_steps=100000")
+LONG = ("--model", "scgen", "--no-baselines", "--n-genes", "40", "--bootstrap", "0", "--hold-out", "beta")
+SET = ("--set", "scgen.max_epochs=150", "--set", "scgen.max_steps=100000", "--set", "scgen.n_hidden=64")
 
 
 def task(seed: int, act: str = "train") -> Task:
@@ -93,20 +94,33 @@ def test_a_warned_run_pauses_and_goes_on_with_the_same_command(tmp_path: Path, j
     assert folder.listed("running") == {}
 
 
-@pytest.fixture
-def bench(data_file: Path) -> Callable[[Path, int], tuple[object, ...]]:
+@pytest.fixture(scope="session")
+def bench(data_file: Path) -> Callable[[Path], tuple[object, ...]]:
     def command(out: Path) -> tuple[object, ...]:
-        return ("-m", "pb_cli", "bench", "--data", data_file, *KEYS, *LONG, "--hold-out", "beta", "--out", out)
+        return ("-m", "pb_cli", "bench", "--data", data_file, *KEYS, *LONG, *SET, "--out", out)
 
     return command
 
 
+@pytest.fixture(scope="session")
+def undisturbed(bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished task of a run that nobody stopped."""
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    finish(start(*bench(out)))
+    [found] = out.glob("tasks/*")
+    return found
+
+
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
-def test_a_training_that_was_stopped_gives_the_undisturbed_prediction(tmp_path: Path, bench, number: signal.Signals):
-    """Once in worker processes (`pb run`), once in the process itself (`pb bench`)."""
-    run, whole = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "whole")
-    finish(start(*bench(run.path), "--plan-only"))
-    command = ("-m", "pb_cli", "run", run.path) if number == signal.SIGUSR1 else bench(run.path)
+def test_a_training_that_was_stopped_gives_the_undisturbed_prediction(
+    tmp_path: Path, bench, undisturbed: Path, number: signal.Signals
+):
+    """Once in a worker process (`pb run`), once in the process itself (`pb bench`)."""
+    run = RunFolder(tmp_path / "run")
+    command = bench(run.path)
+    if number == signal.SIGUSR1:
+        finish(start(*command, "--plan-only"))
+        command = ("-m", "pb_cli", "run", run.path, "--bootstrap", 0)
     process = start(*command)
     words = stop(process, number, lambda: any("epoch 3/" in path.read_text() for path in logs(run)))
     assert process.returncode == 1, words
@@ -117,14 +131,13 @@ def test_a_training_that_was_stopped_gives_the_undisturbed_prediction(tmp_path: 
     assert run.listed("running") == {}
     [state] = run.path.glob("paused/*/training.safetensors")
     assert [path.name for path in state.parent.iterdir()] == [state.name]
-    for one in (run, whole):
-        finish(start(*bench(one.path)))
+    finish(start(*command))
     assert (list(run.path.glob("paused/*")), records(run)) == ([], {})
-    ours, theirs = (next(one.path.glob("tasks/*")) for one in (run, whole))
-    first, second = (ad.read_h5ad(path / "prediction.h5ad").X for path in (ours, theirs))
+    [ours] = run.path.glob("tasks/*")
+    first, second = (ad.read_h5ad(path / "prediction.h5ad").X for path in (ours, undisturbed))
     assert np.asarray(first).tobytes() == np.asarray(second).tobytes()
     for name in ("metrics.csv", "model/weights.safetensors"):
-        assert (ours / name).read_bytes() == (theirs / name).read_bytes()
+        assert (ours / name).read_bytes() == (undisturbed / name).read_bytes()
     log = (ours / "log.txt").read_text()
     assert f"goes on after epoch {record['epochs']}\nepoch {record['epochs'] + 1}/" in log
     assert json.loads((ours / "task.json").read_text())["fit"]["resumed_after"] == record["epochs"]
