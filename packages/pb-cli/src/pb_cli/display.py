@@ -31,6 +31,8 @@ class Display:
         self.tasks = {task.id: task for task in tasks}
         self.failures: dict[str, str] = {}
         self.busy: dict[str, str] = {}
+        self.paused: dict[str, int] = {}
+        self.done: set[str] = set()
         self.quiet = quiet
         self.live = messages.is_terminal and not quiet
         self._started: dict[str, float] = {}
@@ -94,7 +96,11 @@ class Display:
         elif event.kind == "busy":
             self.busy[task.id] = str(event.detail)
             messages.print(f"left out {describe(task)}: {event.detail}", style="yellow", soft_wrap=True)
+        elif event.kind == "paused":
+            self.paused[task.id] = int(event.detail)
+            messages.print(f"paused {describe(task)} after epoch {event.detail}", style="yellow", soft_wrap=True)
         else:
+            self.done.add(task.id)
             self._forecast.note(task, seconds)
             if not self.live and not self.quiet:
                 line = f"{finished}/{len(self.tasks)} {describe(task)}: {clock(seconds)}. {self._left()}".rstrip()

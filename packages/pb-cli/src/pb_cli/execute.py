@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from pb_eval.metric import DRAWS
 
 from pb_cli.claims import Claims
+from pb_cli.pausing import PAUSE, TaskPausedError
 from pb_cli.plan import Task
 from pb_cli.schedule import Forecast, in_order, read_forecast
 from pb_cli.store import Failure, Reason, RunFolder
@@ -24,9 +25,10 @@ class Event(NamedTuple):
     """What happens to a task: `step` carries a TrainingStep, `failed`, `apart` and `busy` a sentence.
 
     `apart`: training it together with other seeds went wrong, and it is done alone. `busy`: another process has it.
+    `paused`: it has kept the state of its training, after so many epochs as `detail` says.
     """
 
-    kind: Literal["start", "step", "apart", "done", "failed", "busy"]
+    kind: Literal["start", "step", "apart", "done", "failed", "busy", "paused"]
     task_id: str
     detail: Any = None
 
@@ -56,6 +58,7 @@ def execute(
     """Run tasks, reporting events; failures are written to the run folder and do not stop the others.
 
     What another process works on is left to it. What `finished` tasks of the run have taken tells which come first.
+    Nothing more is begun when this process is asked to pause.
     """
     from pb_cli.workers import run_in_workers
 
@@ -67,6 +70,8 @@ def execute(
             run_in_workers(groups, folder, options, emit, claims)
             return
         for group in groups:
+            if PAUSE.asked:
+                break
             ready = take(group, folder, claims, emit)
             run_group(ready, folder, options, emit)
             for task in ready:
@@ -119,6 +124,9 @@ def _finish(task: Task, error: Exception | None, folder: RunFolder, emit: Emit) 
     """Report how a task ended."""
     if error is None:
         emit(Event("done", task.id))
+        return
+    if isinstance(error, TaskPausedError):
+        emit(Event("paused", task.id, error.n_epochs))
         return
     message = f"{type(error).__name__}: {error}"
     reason: Reason = "out of memory" if isinstance(error, MemoryError) or "out of memory" in str(error) else "error"

@@ -30,6 +30,7 @@ from pb_models.pairing import keeping_pairs
 
 from pb_cli.files import write_text
 from pb_cli.merging import file_record
+from pb_cli.pausing import PAUSE, TaskPausedError
 from pb_cli.plan import Task
 from pb_cli.references import Condition, ceilings
 from pb_cli.resources import Clocks, device_costs, peak_memory, reset_peak_memory, versions
@@ -88,8 +89,12 @@ def run_tasks(
         drafts = [stack.enter_context(folder.writing(task)) for task in tasks]
         logs = [stack.enter_context((draft / "log.txt").open("w", encoding="utf-8", buffering=1)) for draft in drafts]
 
+        resumable = pb_models.Resumable(folder.training_state(first), lambda: PAUSE.asked)
+
         def report(step: TrainingStep) -> None:
             for log in logs:
+                if resumable.resumed_after == step.epoch - 1 > 0:
+                    log.write(f"goes on after epoch {resumable.resumed_after}\n")
                 log.write(f"epoch {step.epoch}/{step.n_epochs} loss {step.loss:.6g} monitor {step.monitor}\n")
             if progress is not None:
                 progress(step)
@@ -99,8 +104,11 @@ def run_tasks(
         clocks = Clocks.read()
         unit = unit_of(tasks[0], data, folder.path / SHARED)
         reset_peak_memory()
-        with keeping_pairs(Shared(folder.path / SHARED).arrays):
-            models = fit(tasks, unit, device=device, progress=report)
+        try:
+            with keeping_pairs(Shared(folder.path / SHARED).arrays):
+                models = fit(tasks, unit, device=device, progress=report, resumable=resumable)
+        except pb_models.PausedError as paused:
+            raise TaskPausedError(paused.n_epochs) from None
         for task, model, draft, log in zip(tasks, models, drafts, logs, strict=True):
             fitted = predict(model, unit)
             fitted.costs.update(clocks.since(len(tasks)))
@@ -116,13 +124,21 @@ def unit_of(task: Task, data: Path | None = None, shared: Path | None = None) ->
 
 
 def fit(
-    tasks: Sequence[Task], unit: Unit, *, device: str, progress: Callable[[TrainingStep], None] | None = None
+    tasks: Sequence[Task],
+    unit: Unit,
+    *,
+    device: str,
+    progress: Callable[[TrainingStep], None] | None = None,
+    resumable: pb_models.Resumable | None = None,
 ) -> list[Model]:
-    """Fit the model of each task on training cells, all in one pass where there are several."""
+    """Fit the model of each task on training cells, all in one pass where there are several.
+
+    One alone is stopped and continued by `resumable`; several run through.
+    """
     models = [pb_models.create(task.label, **task.settings) for task in tasks]
     options: dict[str, Any] = {"keys": unit.keys, "validation": unit.validation, "device": device, "progress": progress}
     if len(models) == 1:
-        return [models[0].fit(unit.training, seed=tasks[0].seed, **options)]
+        return [models[0].fit(unit.training, seed=tasks[0].seed, resumable=resumable, **options)]
     return pb_models.fit_together(models, unit.training, seeds=[task.seed for task in tasks], **options)
 
 

@@ -6,11 +6,13 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
-from pb_cli.site import Site
+from pb_cli.site import Site, seconds_of
 from pb_cli.store import Reason
 from pb_cli.whereabouts import slurm_element
 
@@ -27,6 +29,7 @@ __all__ = [
     "noted",
     "queued",
     "render",
+    "requeue",
     "submit",
     "why_stopped",
 ]
@@ -51,6 +54,8 @@ NOTES: dict[str, Reason] = {
 }
 WAITING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT", "CONFIGURING"}
 ACTIVE = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
+WARNING = 120  # seconds before the time limit, or a fifth of it
+NEAR = 900  # seconds to the end at which a warning is taken for that of the time limit
 LARGEST_CHUNK = 2000  # elements of one job: each leaves a file with its output in one folder
 
 
@@ -122,6 +127,8 @@ def render(site: Site, array: str, chunk: Chunk, *, most: int | None, flags: Seq
         "output": chunk.output(array),
         "open-mode": "append",
         "cpus-per-task": "1",
+        "requeue": "",
+        "signal": f"USR1@{_warning(site.sbatch.get('time', ''))}",
         **site.sbatch,
     }
     lines = "\n".join(f"#SBATCH {_option(*pair)}" for pair in options.items())
@@ -135,6 +142,15 @@ def render(site: Site, array: str, chunk: Chunk, *, most: int | None, flags: Seq
     }
     text = re.sub("|".join(map(re.escape, parts)), lambda found: parts[found[0]], template)
     return "".join(f"{line.rstrip()}\n" for line in text.splitlines() if line.strip())
+
+
+def _warning(limit: str) -> int:
+    """Say how many seconds before its time limit a job is warned."""
+    try:
+        seconds = seconds_of(limit)
+    except ValueError:  # UNLIMITED, or the partition's own
+        seconds = 0
+    return min(WARNING, max(1, seconds // 5)) if seconds else WARNING
 
 
 def _option(name: str, value: str) -> str:
@@ -223,7 +239,7 @@ def noted(output: Path) -> Reason | None:
 
 
 def why_stopped() -> Reason:
-    """Ask Slurm why it is ending the job of this process; `stopped` where it does not say."""
+    """Ask Slurm why it is ending the job of this process, or has warned it; `stopped` where it does not say."""
     element = slurm_element()
     if element is None:
         return "stopped"
@@ -232,5 +248,31 @@ def why_stopped() -> Reason:
         text = call("scontrol", "--oneliner", "show", "job", job if index is None else f"{job}_{index}", seconds=10)
     except SlurmError:
         return "stopped"
-    found = re.search(r"\bJobState=(\w+)", text)
-    return REASONS.get(found[1], "stopped") if found else "stopped"
+    said = dict(re.findall(r"\b(JobState|PreemptTime|EndTime)=(\S+)", text))
+    if said.get("JobState") != "RUNNING":
+        return REASONS.get(said.get("JobState", ""), "stopped")
+    if said.get("PreemptTime", "None") != "None":
+        return "preempted"
+    return "time limit" if _is_near(said.get("EndTime", "")) else "stopped"
+
+
+def _is_near(end: str) -> bool:
+    """Whether the end of a job, in local time as Slurm writes it, is so near that a warning means the time limit."""
+    with suppress(ValueError):
+        return (datetime.fromisoformat(end) - datetime.now()).total_seconds() < NEAR
+    return False
+
+
+def requeue() -> None:
+    """Put the array element of this process back into the queue; Slurm ends this process when it pleases.
+
+    Raises
+    ------
+    SlurmError
+        If there is no such element, or Slurm refuses.
+    """
+    element = slurm_element()
+    if element is None or element[1] is None:
+        msg = "This process belongs to no array of Slurm."
+        raise SlurmError(msg)
+    call("scontrol", "requeue", f"{element[0]}_{element[1]}")

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeGuard
 
 from pb_cli.arrays import Array, read_arrays
 from pb_cli.claims import is_busy, read_claims
@@ -24,7 +24,8 @@ _BY_SIGNAL = {"cancelled", "node failure", "preempted", "stopped", "time limit"}
 class State(NamedTuple):
     """How one task stands; a failed one has a reason in a word or two, and a sentence.
 
-    `pending`: submitted and not begun. `missing`: neither done nor submitted.
+    `pending`: submitted and not begun, or to go on; it has a reason where its training was stopped. `missing`: neither
+    done nor submitted.
     """
 
     state: Literal["done", "running", "pending", "failed", "missing"]
@@ -127,12 +128,13 @@ class _Known(NamedTuple):
         claim, failure = self.claims.get(task_id), self.failures.get(task_id)
         if claim and (is_busy(claim) or now in ACTIVE):
             return State("running")
+        waiting = State("pending", failure["reason"], failure["message"]) if _is_paused(failure) else State("pending")
         if now in WAITING:
-            return State("pending")
+            return waiting
         if element and array and now in ACTIVE and len(array.elements[_number(element)]) == 1:
             return State("running")  # a failure would be that of the attempt before, which Slurm repeats
         if failure and now in ACTIVE and failure["reason"] in _BY_SIGNAL:
-            return State("pending")
+            return waiting
         if failure and (array is None or _is_of(failure, array)):
             return self._ended(failure["reason"], failure["message"], element, array)
         if now in ACTIVE:
@@ -157,6 +159,11 @@ class _Known(NamedTuple):
         output = output_of(self.folder, array, element)
         note = noted(output) if said == "error" else said
         return State("failed", note or reason, f"{message} Output: {output}")
+
+
+def _is_paused(failure: Mapping[str, Any] | None) -> TypeGuard[Mapping[str, Any]]:
+    """Whether a training was stopped that goes on when its task runs again."""
+    return bool(failure and failure.get("epochs"))
 
 
 def _is_of(failure: Mapping[str, Any], array: Array) -> bool:

@@ -16,7 +16,9 @@ from pb_cli.execute import Options, execute
 from pb_cli.experiment import PRESETS, Experiment, read_experiment
 from pb_cli.names import DataProblem, split_names, usage_errors
 from pb_cli.options import bootstrap_option, data_options, keys_from_flags, open_data, parse_options, parse_settings
+from pb_cli.pausing import StoppedError, stop_signals
 from pb_cli.plan import Plan, make_plan
+from pb_cli.stopping import note_stop, unfinished
 from pb_cli.store import RunFolder
 from pb_cli.submission import (
     asked_site,
@@ -225,8 +227,13 @@ def run_missing(plan: "Plan | SupervisedPlan", folder: RunFolder, options: Optio
     missing = [task for task in plan.tasks if not folder.is_done(task)]
     display = Display(missing, quiet=quiet)
     try:
-        with display:
-            execute(missing, folder, options, display.handle, filter(folder.is_done, plan.tasks))
+        with stop_signals():
+            with display:
+                execute(missing, folder, options, display.handle, filter(folder.is_done, plan.tasks))
+            if left := unfinished(missing, folder, display):
+                return note_stop(left, folder, display)
+    except StoppedError:
+        return note_stop(unfinished(missing, folder, display), folder, display)
     except KeyboardInterrupt:
         done = sum(map(folder.is_done, plan.tasks))
         folder.collect(plan.tasks)

@@ -63,6 +63,7 @@ def show(found: Survey, *, most: int | None) -> None:
     if len(rows) > 1:
         rows.append(["all", *(_blank(found.counts[state]) for state in STATES)])
     print_table(str(found.folder.path), ["model", *STATES], rows)
+    _show_paused(found, most)
     _show_failures(found, most)
     if found.silence:
         messages.print(
@@ -76,6 +77,14 @@ def show(found: Survey, *, most: int | None) -> None:
 
 def _blank(number: int) -> str:
     return f"{number:,}" if number else ""
+
+
+def _show_paused(found: Survey, most: int | None) -> None:
+    """Print tasks that wait to go on with their training."""
+    paused = [task for task in found.those("pending") if found.states[task.id].reason]
+    if paused:
+        rows = [(task.id, describe(task), *found.states[task.id][1:]) for task in paused[:most]]
+        print_table(f"to go on: {len(paused):,}", ("task", "", "reason", ""), rows)
 
 
 def _show_failures(found: Survey, most: int | None) -> None:
