@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from pb_models.sweep import Measure
@@ -94,9 +95,13 @@ def _spearman(p: Tensor, y: Tensor) -> Tensor:
 
 def _ranks(x: Tensor) -> Tensor:
     """Ranks from 1 along the last axis, the mean rank for ties."""
-    ordered, order = x.sort(-1)
-    first, last = torch.searchsorted(ordered, ordered), torch.searchsorted(ordered, ordered, right=True)
-    return torch.empty_like(x).scatter_(-1, order, (first + last + 1).to(x.dtype) / 2)
+    order = torch.from_numpy(np.argsort(x.numpy(), axis=-1))  # torch's sort takes eight times as long on a CPU
+    ordered = x.gather(-1, order)
+    rank = torch.arange(1, x.shape[-1] + 1, dtype=x.dtype).expand_as(x)
+    if bool((ordered[..., 1:] == ordered[..., :-1]).any()):
+        first, last = torch.searchsorted(ordered, ordered), torch.searchsorted(ordered, ordered, right=True)
+        rank = (first + last + 1).to(x.dtype) / 2
+    return torch.empty_like(x).scatter_(-1, order, rank)
 
 
 def _accuracy(logits: Tensor, y: Tensor) -> Tensor:
