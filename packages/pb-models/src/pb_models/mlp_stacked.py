@@ -6,7 +6,7 @@ import copy
 import math
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from scipy import sparse
@@ -71,6 +71,7 @@ class StackedMLP:
         self.shift = None if shift is None else torch.from_numpy(shift)
         self.activation = _ACTIVATIONS[settings.activation]
         self.scratch = _Scratch()
+        self.inputs: Any = None
         self.hidden: list[Tensor] = []
         sizes = (n_inputs, *settings.hidden, n_outputs)
         self.weights = [torch.empty(len(seeds), n_in, n_out) for n_in, n_out in pairwise(sizes)]
@@ -94,7 +95,7 @@ class StackedMLP:
 
     @torch.no_grad()
     def __call__(self, x: Tensor | sparse.csr_matrix) -> tuple[Tensor, Tensor]:
-        """Return features (members, batch, width), which the next call overwrites, and outputs (members, batch, outputs).
+        """Return features (members, batch, width), which the next call overwrites, and outputs.
 
         `x` is one batch for all members: dense (batch, inputs), or a sparse matrix, which is multiplied as it is. In
         between, units lie before samples; products of a batch with a handful of units are up to four times as fast so.
@@ -147,8 +148,8 @@ class StackedMLP:
         """Return what a layer is given, (members, units, batch)."""
         if number:
             return self.hidden[number - 1]
-        shared: Tensor = self.inputs
-        return shared.expand(len(self.weights[0]), *shared.shape)
+        shared: Tensor = self.inputs.expand(len(self.weights[0]), *self.inputs.shape)
+        return shared
 
     def _below(self, number: int, gradient: Tensor | None, added: Tensor | None) -> Tensor | None:
         """Return the gradient of the result of the layer below, given those of a layer's result and of what it got."""
@@ -166,8 +167,8 @@ class StackedMLP:
 def _product(x: sparse.csc_matrix | sparse.csr_matrix, y: Tensor) -> Tensor:
     """Return x y. scipy multiplies a matrix held by columns in the order in which y lies in memory.
 
-    For 256 cells of 36,592 genes with 8 % non-zeros, times 1,024 units, torch's product of a CSR matrix took nine times as
-    long on the CPU.
+    For 256 cells of 36,592 genes with 8 % non-zeros, times 1,024 units, torch's product of a CSR matrix took nine times
+    as long on the CPU.
     """
     return torch.from_numpy(x @ y.numpy())
 
@@ -180,15 +181,20 @@ class _Scratch:
     """Memory handed out piece by piece, and again from its start once cleared."""
 
     def __init__(self) -> None:
-        self.memory, self.used = torch.empty(0), 0
+        self.memory, self.size, self.used = torch.empty(0), 0, 0
+        self.pieces: dict[tuple[int, ...], Tensor] = {}
 
     def clear(self) -> None:
         """Take all pieces back, and make room for as many."""
-        if self.used > len(self.memory):
-            self.memory = torch.empty(self.used)
+        if self.used > self.size:
+            self.memory, self.size, self.pieces = torch.empty(self.used), self.used, {}
         self.used = 0
 
     def take(self, *shape: int) -> Tensor:
         """Hand out a piece, its values undefined."""
         start, self.used = self.used, self.used + math.prod(shape)
-        return self.memory[start : self.used].view(shape) if self.used <= len(self.memory) else torch.empty(shape)
+        if self.used > self.size:
+            return torch.empty(shape)
+        if (start, *shape) not in self.pieces:
+            self.pieces[start, *shape] = self.memory[start : self.used].view(shape)
+        return self.pieces[start, *shape]
