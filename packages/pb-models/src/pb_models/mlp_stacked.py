@@ -72,6 +72,7 @@ class StackedMLP:
         self.activation = _ACTIVATIONS[settings.activation]
         self.scratch = _Scratch()
         self.inputs: Any = None
+        self.is_sparse = False
         self.hidden: list[Tensor] = []
         sizes = (n_inputs, *settings.hidden, n_outputs)
         self.weights = [torch.empty(len(seeds), n_in, n_out) for n_in, n_out in pairwise(sizes)]
@@ -101,7 +102,8 @@ class StackedMLP:
         between, units lie before samples; products of a batch with a handful of units are up to four times as fast so.
         """
         self.scratch.clear()
-        self.inputs, self.hidden = x.tocsc() if sparse.issparse(x) else x.T, []
+        self.is_sparse, self.hidden = sparse.issparse(x), []
+        self.inputs = x.tocsc() if sparse.issparse(x) else x.T
         for number, bias in enumerate(self.biases[:-1]):
             h = self._layer(number, self.scratch.take(len(bias), bias.shape[2], x.shape[0]))
             self.hidden.append(self.activation.apply(h))
@@ -127,7 +129,7 @@ class StackedMLP:
     def _layer(self, number: int, out: Tensor | None) -> Tensor:
         """Return W' x + b of each member, (members, units, batch)."""
         weight, bias = self.weights[number], self.biases[number]
-        if number == 0 and sparse.issparse(self.inputs):
+        if number == 0 and self.is_sparse:
             products = torch.stack([_product(self.inputs, own).T for own in weight])
             bias = bias if self.shift is None else bias + torch.matmul(self.shift, weight).unsqueeze(1)
             return torch.add(products, bias.mT, out=out)
@@ -136,7 +138,7 @@ class StackedMLP:
     def _of_layer(self, number: int, gradient: Tensor) -> tuple[Tensor, Tensor]:
         """Return gradients of weight and bias of a layer, given that of its result."""
         of_bias = gradient.sum(dim=2).unsqueeze(1)
-        if number or not sparse.issparse(self.inputs):
+        if number or not self.is_sparse:
             out = self.scratch.take(*self.weights[number].shape)
             return torch.bmm(self._below_layer(number), gradient.mT, out=out), of_bias
         transposed = self.inputs.T  # by rows, without a copy
