@@ -71,10 +71,9 @@ def regularised_cost(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
     >>> regularised_cost(np.array([[0.0]]), np.array([[5.0]]))
     25.0
     """
-    costs = transport.squared_costs(x, y)
-    mean, square = float(costs.mean()), float(np.vdot(costs, costs) / costs.size)  # no copy, as of a std
-    epsilon = 0.05 * max(square - mean**2, 0.0) ** 0.5
-    return transport.entropic_cost_of(costs, epsilon) if epsilon > ROUNDING * mean else mean
+    mean, variance = transport.cost_moments(x, y)
+    epsilon = 0.05 * variance**0.5
+    return transport.entropic_cost(x, y, epsilon) if epsilon > ROUNDING * mean else mean
 
 
 def common_genes(prediction: Cells, reference: Reference) -> float:
