@@ -1,11 +1,16 @@
-"""Principal axes of many cells, by the block Lanczos method."""
+"""Principal axes of many cells, by the block Lanczos method.
+
+It is written here because scipy's ``eigsh`` on the same implicit products takes 1.6 times as long, and scikit-learn's
+solvers need a dense copy of sparse and dense groups stacked: ``arpack`` takes twice as long, and ``randomized`` misses
+axes whose variances lie close together (benchmarks/README.md).
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, sparse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["PrincipalAxes", "principal_axes"]
 
 _BLOCK = 16  # a pass over sparse cells costs little more than with one vector
+_ROWS = 64  # of a dense group, which stay in the cache between two products
 _GROWTH = 1.3  # of the space between two looks at the residuals, at most
 _FILLED = 0.25  # share of a gene's cells from which on a dense product is faster than a sparse one
 
@@ -28,11 +34,13 @@ class PrincipalAxes(NamedTuple):
     squares: NDArray[np.float64]
 
 
-class _Part(NamedTuple):
-    """Some genes of a group of cells, ``(cells, genes)``, and which."""
+class _Split(NamedTuple):
+    """A group of cells, the genes that many of them express dense, the rest sparse, ``(cells, genes)`` each."""
 
-    matrix: Matrix
-    genes: NDArray[np.intp]
+    filled: NDArray[Any]
+    filled_genes: NDArray[np.intp]
+    rest: Any
+    rest_genes: NDArray[np.intp]
 
 
 def principal_axes(groups: Sequence[Matrix], mean: NDArray[np.float64], n_axes: int, seed: int = 0) -> PrincipalAxes:
@@ -63,11 +71,11 @@ def principal_axes(groups: Sequence[Matrix], mean: NDArray[np.float64], n_axes: 
     limit = min(sum(int(group.shape[0]) for group in groups) + _BLOCK, mean.size)  # what a start outside them adds
     start = np.random.RandomState(seed).standard_normal((mean.size, min(_BLOCK, mean.size)))
     block = np.linalg.qr(start.astype(dtype))[0]  # (genes, vectors)
-    parts = [_parts(group) for group in groups]
+    split = [_split(group) for group in groups]
     space, projected = np.empty((0, mean.size), dtype=dtype), np.empty((0, 0))
     look, seen = 2 * n_axes, (0, np.nan)
     while True:
-        product = _squares_times(parts, mean.astype(dtype), block)
+        product = _squares_times(split, mean.astype(dtype), block)
         space = np.concatenate([space, block.T])
         coefficients = space @ product  # (size, vectors)
         projected = _bordered(projected, coefficients)
@@ -88,24 +96,29 @@ def _next_look(size: int, error: float, size_before: int, error_before: float) -
     return int(min(size + np.log(error) / fall, _GROWTH * size)) if fall > 0 else int(_GROWTH * size)
 
 
-def _parts(group: Matrix) -> list[_Part]:
-    """Take the genes that many cells express out of a sparse group, dense."""
+def _split(group: Matrix) -> _Split:
+    """Take the genes that many cells express out of a sparse group; a dense one stays as it is."""
     n_cells, n_genes = group.shape
     if isinstance(group, np.ndarray):
-        return [_Part(group, np.arange(n_genes))]
-    filled = np.bincount(group.indices, minlength=n_genes) >= _FILLED * n_cells
-    columns = np.flatnonzero(filled), np.flatnonzero(~filled)
-    return [_Part(group[:, columns[0]].toarray(), columns[0]), _Part(group[:, columns[1]], columns[1])]
+        return _Split(group, np.arange(n_genes), sparse.csr_matrix((n_cells, 0), dtype=group.dtype), np.arange(0))
+    many = np.bincount(group.indices, minlength=n_genes) >= _FILLED * n_cells
+    filled, rest = np.flatnonzero(many), np.flatnonzero(~many)
+    return _Split(group[:, filled].toarray(), filled, group[:, rest], rest)
 
 
-def _squares_times(groups: Sequence[list[_Part]], centre: NDArray[Any], block: NDArray[Any]) -> NDArray[Any]:
+def _squares_times(groups: Sequence[_Split], centre: NDArray[Any], block: NDArray[Any]) -> NDArray[Any]:
     """Multiply ``block`` by the sum of squares of the centred cells, ``(genes, vectors)``."""
     total = np.zeros_like(block)
     offset = centre @ block
-    for parts in groups:
-        product = sum((part.matrix @ block[part.genes] for part in parts), -offset)
-        for part in parts:  # what is left has mean 0, so that its factor need not
-            total[part.genes] += (product.T @ part.matrix).T
+    for filled, filled_genes, rest, rest_genes in groups:
+        product = rest @ block[rest_genes] - offset  # what is left has mean 0, so that the other factor need not
+        vectors, sums = block[filled_genes], np.zeros((block.shape[1], filled_genes.size), block.dtype)
+        for start in range(0, len(filled), _ROWS):
+            rows = slice(start, start + _ROWS)
+            product[rows] += filled[rows] @ vectors
+            sums += product[rows].T @ filled[rows]
+        total[filled_genes] += sums.T
+        total[rest_genes] += (product.T @ rest).T
     return total
 
 

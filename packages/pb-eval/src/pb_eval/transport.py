@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["cost_moments", "entropic_cost", "sinkhorn_divergence", "wasserstein"]
 
-_TOLERANCE = 1e-6  # of the marginals; the dual value's error goes with its square
 _ITERATIONS = 5000
 _NEAR = 1e-3  # of the marginals: from there on steps are lengthened
 _RELAXATION = 1.85
@@ -74,7 +73,7 @@ def cost_moments(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float,
     return mean, max(float(lengths - 4 * crossed + 4 * products) - mean**2, 0.0)
 
 
-def entropic_cost(x: NDArray[np.float64], y: NDArray[np.float64], epsilon: float) -> float:
+def entropic_cost(x: NDArray[np.float64], y: NDArray[np.float64], epsilon: float, tolerance: float = 1e-6) -> float:
     """Entropic transport cost, ``min_P <P, C> + e KL(P | a b)`` with ``C`` the squared Euclidean distances.
 
     The value of the dual problem, ``<f, a> + <g, b>``, at a ``g`` found by scaling the kernel of the cost less its row
@@ -89,6 +88,8 @@ def entropic_cost(x: NDArray[np.float64], y: NDArray[np.float64], epsilon: float
         ``(cells, dimensions)``.
     epsilon
         ``e``, above 0, in squared units of the coordinates.
+    tolerance
+        Norm of the marginals' error; the value's error goes with its square.
 
     Examples
     --------
@@ -100,7 +101,7 @@ def entropic_cost(x: NDArray[np.float64], y: NDArray[np.float64], epsilon: float
     left[:, -2] -= rows
     right[-1] -= columns
     left *= -1 / epsilon
-    return float(rows.mean() + columns.mean() + epsilon * _dual(left, right))
+    return float(rows.mean() + columns.mean() + epsilon * _dual(left, right, tolerance))
 
 
 def _factors(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -126,15 +127,15 @@ def _minima(left: NDArray[np.float64], right: NDArray[np.float64]) -> tuple[NDAr
     return rows, columns
 
 
-def _dual(left: NDArray[np.float64], right: NDArray[np.float64]) -> float:
+def _dual(left: NDArray[np.float64], right: NDArray[np.float64], tolerance: float) -> float:
     """Value of the dual problem in units of ``epsilon``, the product of both being ``-C / e``."""
     for dtype in (np.float32, np.float64):
-        v = _scaled(_kernel(left, right, dtype))
+        v = _scaled(_kernel(left, right, dtype), tolerance)
         if v is not None:
             value, error = _value(left, right, v.astype(np.float64))
-            if dtype is np.float64 or error <= 2 * _TOLERANCE:
+            if dtype is np.float64 or error <= 2 * tolerance:
                 return value
-    u, v = _in_log_domain(np.maximum(-left @ right, 0.0))
+    u, v = _in_log_domain(np.maximum(-left @ right, 0.0), tolerance)
     return float(u.mean() + v.mean() + np.log(u.size * v.size))
 
 
@@ -142,11 +143,11 @@ def _kernel(left: NDArray[np.float64], right: NDArray[np.float64], dtype: type[A
     """``exp(-C / e)``."""
     kernel = np.empty((len(left), right.shape[1]), dtype)
     for part in _parts(len(left), right[0]):
-        np.exp(np.minimum(left[part] @ right, 0.0), out=kernel[part], casting="same_kind")
+        np.exp(np.minimum(left[part] @ right, 0.0).astype(dtype), out=kernel[part])
     return kernel
 
 
-def _scaled(kernel: NDArray[Any]) -> NDArray[Any] | None:
+def _scaled(kernel: NDArray[Any], tolerance: float) -> NDArray[Any] | None:
     """Scaling of the columns by over-relaxed steps; None where they do not come to an end.
 
     Each step reads the kernel once, in rows that stay in the cache. Near the solution, the step is lengthened by
@@ -163,7 +164,7 @@ def _scaled(kernel: NDArray[Any]) -> NDArray[Any] | None:
                 u[part] *= (1 / n / (kernel[part] @ v * u[part])) ** power
                 reached += u[part] @ kernel[part]
             error = float(np.linalg.norm(reached * v - 1 / m))
-            if error <= _TOLERANCE:
+            if error <= tolerance:
                 return v if v.all() else None
             if not np.isfinite(error):
                 return None
@@ -186,12 +187,12 @@ def _value(left: NDArray[np.float64], right: NDArray[np.float64], v: NDArray[np.
         return float(np.log(v).mean() - total / n + np.log(m)), error
 
 
-def _in_log_domain(cost: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _in_log_domain(cost: NDArray[np.float64], tolerance: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Dual potentials by POT, of costs in units of ``epsilon``."""
     import ot
 
     a, b = (np.full(length, 1 / length) for length in cost.shape)
-    options = {"stopThr": _TOLERANCE, "numItermax": _ITERATIONS, "warn": False, "log": True}
+    options = {"stopThr": tolerance, "numItermax": _ITERATIONS, "warn": False, "log": True}
     with warnings.catch_warnings():  # the cost's fall below the floating range is meant
         warnings.simplefilter("ignore")
         _, log = ot.sinkhorn(a, b, cost, 1.0, method="sinkhorn_log", **options)
