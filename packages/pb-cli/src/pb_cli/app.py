@@ -7,6 +7,7 @@ import click
 from pb_cli.commands.bench import bench
 from pb_cli.commands.collect import collect
 from pb_cli.commands.data import data
+from pb_cli.commands.doctor import doctor
 from pb_cli.commands.eval import evaluate
 from pb_cli.commands.ls import ls
 from pb_cli.commands.resume import resume
@@ -31,7 +32,7 @@ def app() -> None:
     """
 
 
-for command in (bench, run, status, resume, collect, data, evaluate, ls):
+for command in (bench, run, status, resume, collect, data, evaluate, ls, doctor):
     app.add_command(command)
 
 
