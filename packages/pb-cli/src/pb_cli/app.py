@@ -9,6 +9,7 @@ from pb_cli.commands.collect import collect
 from pb_cli.commands.data import data
 from pb_cli.commands.doctor import doctor
 from pb_cli.commands.eval import evaluate
+from pb_cli.commands.init import init
 from pb_cli.commands.ls import ls
 from pb_cli.commands.resume import resume
 from pb_cli.commands.run import run
@@ -32,7 +33,7 @@ def app() -> None:
     """
 
 
-for command in (bench, run, status, resume, collect, data, evaluate, ls, doctor):
+for command in (bench, run, status, resume, collect, data, evaluate, ls, doctor, init):
     app.add_command(command)
 
 
