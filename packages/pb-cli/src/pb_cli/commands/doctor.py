@@ -6,7 +6,7 @@ import click
 from rich.text import Text
 
 from pb_cli.checkup import Finding, examine
-from pb_cli.console import messages, output, print_json
+from pb_cli.console import messages, output, print_fact, print_json
 
 __all__ = ["doctor"]
 
@@ -44,7 +44,6 @@ def show(findings: list[Finding]) -> None:
         for finding in findings:
             if finding.topic == topic:
                 state = "" if finding.state == "ok" else f"{finding.state}: "
-                line = Text(f"  {finding.name}: ").append(f"{state}{finding.value}", STYLES[finding.state])
-                output.print(line, soft_wrap=True)
+                print_fact(Text(f"  {finding.name}: "), Text(f"{state}{finding.value}", STYLES[finding.state]))
                 if finding.mend:
-                    output.print(Text(f"    to mend: {finding.mend}", style="dim"), soft_wrap=True)
+                    print_fact(Text("    to mend: ", "dim"), Text(finding.mend, "dim"))

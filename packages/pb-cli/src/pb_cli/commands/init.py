@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
+from pb_cli.completing import complete
 from pb_cli.console import messages
 from pb_cli.names import usage_errors
 from pb_cli.options import data_options, keys_from_flags, open_data, parse_options
@@ -20,8 +22,14 @@ __all__ = ["init"]
 TABLES = (".csv", ".parquet")
 
 
+def complete_data(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete names of data sets, else files."""
+    found = complete("datasets", "labelled")(context, parameter, incomplete)
+    return found or [CompletionItem(incomplete, type="file")]
+
+
 @click.command(short_help="Write a commented experiment file for a data set.")
-@click.argument("name", metavar="DATA")
+@click.argument("name", metavar="DATA", shell_complete=complete_data)
 @click.option("--data", "file", type=click.Path(path_type=Path), help="The file of data set DATA, if it needs one.")
 @data_options
 @click.option(
