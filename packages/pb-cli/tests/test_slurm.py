@@ -146,7 +146,7 @@ def test_answers_of_slurm_are_read(monkeypatch):
         "sacct": "7_1|CANCELLED by 0\n7_2|OUT_OF_MEMORY\n7_[3-9]|PENDING\n8|FAILED\n",
         "scontrol": "x = 1\nMaxArraySize            = 1001\n",
     }
-    monkeypatch.setattr(slurm, "call", lambda program, *_: answers[program])
+    monkeypatch.setattr(slurm, "call", lambda program, *_, **__: answers[program])
     assert slurm.queued(["pb-1-0"]) == {Element("pb-1-0", 3): "RUNNING", Element("pb-1-0", 4): "PENDING"}
     found = slurm.accounted({"7": "pb-2-0"})
     assert found == {Element("pb-2-0", 1): "CANCELLED", Element("pb-2-0", 2): "OUT_OF_MEMORY"}

@@ -71,6 +71,9 @@ class Display:
             step = event.detail
             words = f"loss {step.loss:.4g}, {clock(step.seconds_left)} left"
             self._progress.update(self._rows[task.id], completed=step.epoch, total=step.n_epochs, left=words)
+            if messages.level > 0 and not self.live:
+                line = f"{describe(task)}: epoch {step.epoch} of {step.n_epochs}, {words}"
+                messages.print(line, style="dim", soft_wrap=True)
         elif event.kind == "apart":
             words = f"The seeds of {describe(task)} cannot be trained together ({event.detail}); one by one now."
             messages.print(words, style="yellow", soft_wrap=True)

@@ -24,7 +24,7 @@ from typing import Any
 
 from pb_cli.names import suggest
 
-__all__ = ["OPTIONS", "Site", "multiply_memory", "multiply_time", "read_site", "seconds_of"]
+__all__ = ["OPTIONS", "Site", "multiply_memory", "multiply_time", "read_site", "seconds_of", "usual_site"]
 
 #: options with a flag of their own
 OPTIONS = ("partition", "account", "qos", "time", "mem", "cpus-per-task", "gres", "constraint", "dependency")
@@ -70,7 +70,7 @@ def read_site(
     ValueError
         If the file or an argument is not as it should be.
     """
-    found = path or (_usual() if usual else None)
+    found = path or (usual_site() if usual else None)
     values = _parse(found) if found else {}
     options = {str(name): str(value) for name, value in values.get("sbatch", {}).items()}
     options |= {name: value for name, value in flags.items() if value is not None}
@@ -78,8 +78,8 @@ def read_site(
     return Site(options, **{name: str(value) for name, value in values.items() if name != "sbatch"})
 
 
-def _usual() -> Path | None:
-    """Find the file at its usual places."""
+def usual_site() -> Path | None:
+    """Find the file at its usual places; None where there is none."""
     named = os.environ.get("PB_SITE")
     config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     path = Path(named) if named else config / "pb" / "site.toml"

@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -100,17 +101,25 @@ def call(*command: str, seconds: float = 60) -> str:
         raise SlurmError(msg)
     foreign = ("SQUEUE_", "SBATCH_", "SACCT_")  # a user's own formats would not be understood
     environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    started = subprocess.Popen(  # noqa: S603 (a list of arguments, no shell)
+        [program, *command[1:]],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
     try:
-        done = subprocess.run(  # noqa: S603 (a list of arguments, no shell)
-            [program, *command[1:]], capture_output=True, text=True, check=False, timeout=seconds, env=environment
-        )
+        said, complaint = started.communicate(timeout=seconds)
     except subprocess.TimeoutExpired as error:
+        os.killpg(started.pid, signal.SIGKILL)  # what a wrapper script has started holds the pipes open
+        started.communicate()
         msg = f"{command[0]} did not answer within {seconds:g} seconds."
         raise SlurmError(msg) from error
-    if done.returncode:
-        msg = f"{command[0]} says: {done.stderr.strip() or f'exit code {done.returncode}'}"
+    if started.returncode:
+        msg = f"{command[0]} says: {complaint.strip() or f'exit code {started.returncode}'}"
         raise SlurmError(msg)
-    return done.stdout
+    return said
 
 
 def render(site: Site, array: str, chunk: Chunk, *, most: int | None, flags: Sequence[str]) -> str:
@@ -180,9 +189,9 @@ def submit(script: Path, folder: Path, output: str, dependency: str = "") -> str
     return answer.strip().partition(";")[0]
 
 
-def max_array_size() -> int:
+def max_array_size(seconds: float = 60) -> int:
     """How many elements a job may have: the cluster's MaxArraySize caps the index, which starts at 0 here."""
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", call("scontrol", "show", "config"), re.MULTILINE)
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", call("scontrol", "show", "config", seconds=seconds), re.MULTILINE)
     return min(int(found[1]), LARGEST_CHUNK) if found else 1000
 
 

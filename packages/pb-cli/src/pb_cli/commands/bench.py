@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pb_cli.commands.bench_supervised import bench_supervised, supervised_options
-from pb_cli.console import messages, print_json
+from pb_cli.completing import complete
+from pb_cli.console import messages, print_data, print_json
 from pb_cli.display import Display, clock
 from pb_cli.execute import Options, execute
 from pb_cli.experiment import PRESETS, Experiment, read_experiment
@@ -39,13 +40,21 @@ __all__ = ["bench"]
 
 @click.command(short_help="Run a benchmark: models x held-out contexts x seeds.")
 @click.argument("experiment", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--dataset", help="A data set of `pb ls datasets`.  [default: pbmc]")
+@click.option(
+    "--dataset",
+    shell_complete=complete("datasets", "labelled"),
+    help="A data set of `pb ls datasets`.  [default: pbmc]",
+)
 @click.option("--data", type=click.Path(path_type=Path), help="Your own .h5ad, or the file of --dataset.")
 @data_options
 @click.option("--perturbation", "perturbations", multiple=True, help="Keep these perturbations.  [default: all]")
 @click.option("--dose", "doses", multiple=True, help="Keep these doses, such as 1,10.  [default: all]")
 @click.option(
-    "--model", "models", multiple=True, help="Names, name:profile, `all` or `baselines`.  [default: baselines]"
+    "--model",
+    "models",
+    multiple=True,
+    shell_complete=complete("models"),
+    help="Names, name:profile, `all` or `baselines`.  [default: baselines]",
 )
 @click.option("--no-baselines", is_flag=True, help="Do not add the baselines that were not named.")
 @click.option("--hold-out", multiple=True, help="Units of the split (names or indices), or `all`.  [default: all]")
@@ -54,7 +63,9 @@ __all__ = ["bench"]
 @click.option("--n-genes", type=click.IntRange(min=1), help="Number of highly variable genes.")
 @click.option("--fit-on", type=click.Choice(["training", "all-cells"]), help="Cells that preprocessing is fitted on.")
 @click.option("--set", "settings", multiple=True, metavar="MODEL.SETTING=VALUE", help="Change a model's setting.")
-@click.option("--split", help="A split of `pb ls splits`.  [default: leave-context-out]")
+@click.option(
+    "--split", shell_complete=complete("splits"), help="A split of `pb ls splits`.  [default: leave-context-out]"
+)
 @click.option("--split-seed", type=int, help="Seed of the split.  [default: 0]")
 @click.option("--target-controls", help="The held-out context's controls: train+input or input-only.")
 @click.option("--controls", help="Input and reference controls: shared or disjoint.")
@@ -81,10 +92,10 @@ def bench(experiment: Path | None, **flags: Any) -> None:
     \b
     Examples:
       pb bench --preset quick --model scgen
-      pb bench --model scgen,scgen:reference --hold-out "B cells" --seed 1,2,3
+      pb bench --model scgen,scgen:reference --hold-out "B cells" --seed 1,2
       pb bench experiments/pbmc-scgen.toml --out runs/pbmc
-      pb bench --data my.h5ad --context-key cell_type --perturbation-key condition \\
-               --control ctrl --scale counts
+      pb bench --data my.h5ad --context-key cell_type \\
+               --perturbation-key condition --control ctrl --scale counts
       pb bench --task regression --dataset concrete --loss far,mae
     """
     with usage_errors():
@@ -273,7 +284,7 @@ def show_plan(plan: Plan, *, as_json: bool) -> None:
     from pb_cli.plan import to_lines
 
     if as_json:
-        click.echo(to_lines(plan.tasks), nl=False)
+        print_data(to_lines(plan.tasks))
         return
     columns = ("id", "held out", "dose", "model", "profile", "seed")
     rows = [

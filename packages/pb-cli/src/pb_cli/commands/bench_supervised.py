@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pb_cli.console import messages, print_json, print_table
+from pb_cli.completing import complete, complete_words
+from pb_cli.console import messages, print_data, print_json, print_table
 from pb_cli.display import clock
 from pb_cli.execute import Options
 from pb_cli.names import DataProblem, split_names, usage_errors
 from pb_cli.options import parse_options, parse_settings
 from pb_cli.store import RunFolder
 from pb_cli.submission import asked_site, command_flags, make_array, show_array
-from pb_cli.supervised.experiment import SupervisedExperiment, read_supervised
+from pb_cli.supervised.experiment import TASKS, SupervisedExperiment, read_supervised
 from pb_cli.supervised.planning import SupervisedPlan, make_supervised_plan, open_labelled
 
 if TYPE_CHECKING:
@@ -44,12 +45,26 @@ FOREIGN = ("models", "hold_out", "preset", "n_genes", "fit_on", "split", "split_
 def supervised_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of the supervised arm."""
     flags = [
-        click.option("--task", help="Predict labels: regression or classification."),
-        click.option("--loss", "losses", multiple=True, help="With --task: names of `pb ls losses`, all or none."),
+        click.option(
+            "--task", shell_complete=complete_words(*TASKS), help="Predict labels: regression or classification."
+        ),
+        click.option(
+            "--loss",
+            "losses",
+            multiple=True,
+            shell_complete=complete("losses"),
+            help="With --task: names of `pb ls losses`, all or none.",
+        ),
         click.option("--lr", "learning_rates", multiple=True, help="Learning rates.  [default: 0.1,0.01,0.001]"),
         click.option("--weight-decay", "weight_decays", multiple=True, help="[default: 1e-3,1e-4,1e-5]"),
         click.option("--folds", type=int, help="Number of folds.  [default: 5]"),
-        click.option("--fold-kind", "fold_kinds", multiple=True, help="cells, genes, stratified, cells-unshuffled."),
+        click.option(
+            "--fold-kind",
+            "fold_kinds",
+            multiple=True,
+            shell_complete=complete("folds"),
+            help="cells, genes, stratified, cells-unshuffled.",
+        ),
         click.option("--fold-seed", type=int, help="Seed of the folds.  [default: 0]"),
         click.option(
             "--label-noise", multiple=True, metavar="KIND:RATE", help="none, uniform:0.3, class-dependent:0.3."
@@ -215,7 +230,7 @@ def show_plan(plan: SupervisedPlan, *, as_json: bool) -> None:
     from pb_cli.plan import to_lines
 
     if as_json:
-        click.echo(to_lines(plan.tasks), nl=False)
+        print_data(to_lines(plan.tasks))
         return
     rows = [
         (task.id, task.label_of_split, task.model, str(len(task.settings.get("parameters", []))), str(task.seed))

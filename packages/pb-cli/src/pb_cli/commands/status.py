@@ -30,6 +30,12 @@ def status(run: Path, show_all: bool, watch: bool, every: float, as_json: bool) 
 
     What its files say comes first, then Slurm's queue, then Slurm's accounting where there is any. A failed task has
     its reason: error, out of memory, killed, time limit, preempted, node failure, cancelled, stopped or lost.
+
+    \b
+    Examples:
+      pb status runs/pbmc
+      pb status runs/pbmc --watch --every 10
+      pb status runs/pbmc --json
     """
     folder = RunFolder(run)
     with usage_errors():
