@@ -9,6 +9,7 @@ from pb_cli.commands.collect import collect
 from pb_cli.commands.data import data
 from pb_cli.commands.eval import evaluate
 from pb_cli.commands.ls import ls
+from pb_cli.commands.report import report
 from pb_cli.commands.resume import resume
 from pb_cli.commands.run import run
 from pb_cli.commands.status import status
@@ -31,7 +32,7 @@ def app() -> None:
     """
 
 
-for command in (bench, run, status, resume, collect, data, evaluate, ls):
+for command in (bench, run, status, resume, collect, report, data, evaluate, ls):
     app.add_command(command)
 
 
