@@ -5,6 +5,7 @@ from importlib.metadata import version
 import click
 
 from pb_cli.commands.bench import bench
+from pb_cli.commands.changes import compare_runs
 from pb_cli.commands.collect import collect
 from pb_cli.commands.data import data
 from pb_cli.commands.eval import evaluate
@@ -32,7 +33,7 @@ def app() -> None:
     """
 
 
-for command in (bench, run, status, resume, collect, report, data, evaluate, ls):
+for command in (bench, run, status, resume, collect, report, compare_runs, data, evaluate, ls):
     app.add_command(command)
 
 

@@ -234,8 +234,5 @@ def gain_table(standing: Standing) -> Table | None:
     if not rows or not any(board.best_baseline.values()):
         return None
     columns = [Column("model", is_number=False), *map(Column, standing.shown)]
-    return Table(
-        "Gain over each metric's best baseline (positive: better), with its 95 % interval where there are six split units",
-        columns,
-        rows,
-    )
+    caption = "Gain over each metric's best baseline (positive: better); from six split units on with its 95 % interval"
+    return Table(caption, columns, rows)
