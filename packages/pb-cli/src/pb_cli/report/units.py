@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pb_cli.references import Condition
 
-__all__ = ["MOST", "Sheet", "chosen_sheets", "unit_folds"]
+__all__ = ["MOST", "Sheet", "chosen_sheets", "sheet_blocks", "unit_folds"]
 
 MOST = 40
 """Pages where nobody says how many: some 60 kB each."""
@@ -116,7 +116,7 @@ def _pages(
             continue
         for sheet in own:
             prediction, reference = shown[sheet.unit]
-            yield (sheet.task.id, sheet.unit), _page(sheet, prediction, reference, figures=figures)
+            yield (sheet.task.id, sheet.unit), sheet_blocks(sheet, prediction, reference, figures=figures)
 
 
 def _why_not(path: Path, error: Exception) -> str:
@@ -140,7 +140,7 @@ def _key(condition: "Condition") -> tuple[str, str, float]:
     return condition.context, condition.perturbation, -1.0 if condition.dose is None else condition.dose
 
 
-def _page(sheet: Sheet, prediction: "Cells", reference: "Reference", *, figures: bool) -> list[Block]:
+def sheet_blocks(sheet: Sheet, prediction: "Cells", reference: "Reference", *, figures: bool) -> list[Block]:
     """Show one prediction of one condition."""
     from pb_eval.errors import gene_errors
     from pb_eval.figure_data import top_gene_table
