@@ -5,6 +5,7 @@ from importlib.metadata import version
 import click
 
 from pb_cli.commands.bench import bench
+from pb_cli.commands.changes import compare_runs
 from pb_cli.commands.collect import collect
 from pb_cli.commands.completion import completion
 from pb_cli.commands.data import data
@@ -12,6 +13,7 @@ from pb_cli.commands.doctor import doctor
 from pb_cli.commands.eval import evaluate
 from pb_cli.commands.init import init
 from pb_cli.commands.ls import ls
+from pb_cli.commands.report import report
 from pb_cli.commands.resume import resume
 from pb_cli.commands.run import run
 from pb_cli.commands.status import status
@@ -44,7 +46,21 @@ def app(*, quiet: bool, verbose: bool) -> None:
     messages.level = int(verbose) - int(quiet)
 
 
-for command in (bench, run, status, resume, collect, data, evaluate, ls, doctor, init, completion):
+for command in (
+    bench,
+    run,
+    status,
+    resume,
+    collect,
+    report,
+    compare_runs,
+    data,
+    evaluate,
+    ls,
+    doctor,
+    init,
+    completion,
+):
     app.add_command(command)
 mannered(app)
 

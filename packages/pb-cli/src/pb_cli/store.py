@@ -235,14 +235,23 @@ class RunFolder:
         The floor of a unit is the best of all baselines of the run. `leave_out` are the ids of tasks whose results are
         refused.
         """
-        import pandas as pd
-        from pb_eval import with_floor, write_table
+        from pb_eval import write_table
+
+        done = [task for task in tasks if self.is_done(task) and task.id not in leave_out]
+        results = self.scores(done)
+        for name in ("results.csv", "results.parquet"):
+            write_table(results, self.path / name)
+        write_text(self.path / "tasks.csv", self.costs(tasks, done).to_csv(index=False))
+        return results
+
+    def scores(self, done: Sequence[Task]) -> "pd.DataFrame":
+        """Merge the scores of finished tasks, with the floor of each unit; nothing is written."""
+        from pb_eval import with_floor
         from pb_eval.table import merge_tables
         from pb_models.registry import model_entries
 
         from pb_cli.merging import read_tables
 
-        done = [task for task in tasks if self.is_done(task) and task.id not in leave_out]
         results = merge_tables([read_tables([self.task(task) / "metrics.csv" for task in done])])
         simple = [name for name, entry in model_entries().items() if entry.is_baseline]
         goals = None
@@ -250,16 +259,19 @@ class RunFolder:
             from pb_cli.supervised.scores import label_baselines, label_goals
 
             simple, goals = label_baselines(), label_goals()
-        results = with_floor(results, results[results["model"].isin(simple)], goals=goals)
-        for name in ("results.csv", "results.parquet"):
-            write_table(results, self.path / name)
+        return with_floor(results, results[results["model"].isin(simple)], goals=goals)
+
+    def costs(self, tasks: Sequence[Task], done: Sequence[Task]) -> "pd.DataFrame":
+        """Lay out a row a task: its status, and what it cost if its results count."""
+        import pandas as pd
+
         whole = {task.id for task in done}
-        costs = [
-            {"task": task.id, "status": self._status(task)} | self._costs(task, whole=task.id in whole)
-            for task in tasks
-        ]
-        write_text(self.path / "tasks.csv", pd.DataFrame(costs).to_csv(index=False))
-        return results
+        return pd.DataFrame(
+            [
+                {"task": task.id, "status": self._status(task)} | self._costs(task, whole=task.id in whole)
+                for task in tasks
+            ]
+        )
 
     @property
     def _plan(self) -> Path:
