@@ -9,20 +9,25 @@ demo: .venv/.installed
 	$(BIN)/pb bench --dataset pbmc --model baselines,scgen --hold-out all --preset quick --jobs 2 --out runs/demo
 
 # One thread a process: the suite's matrices are small, and the numbers do not depend on the machine's core count. Files
-# of tests are shared among processes, each file whole, since its fixtures can be costly (one is a Slurm).
+# of tests are shared among processes, each file whole, since its fixtures can be costly (one is a Slurm). The pages are worked
+# through by `make docs`.
 test: export OMP_NUM_THREADS ?= 1
 test: export NUMBA_NUM_THREADS ?= 1
 test: .venv/.installed
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --benchmark-disable
+	$(BIN)/python -m pytest --ignore tests/test_walkthroughs.py --numprocesses auto --maxprocesses 4 --dist loadfile --benchmark-disable
 
 lint: .venv/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(MEMBERS:%=%/src)
 
-# Every link of the pages leads somewhere, and every >>> example in pages and docstrings prints what it says.
+# Every link leads somewhere, every example and command prints what is shown, pages made from the code are up to date; then
+# the site, whose warnings are errors.
+docs: export OMP_NUM_THREADS ?= 1
+docs: export NUMBA_NUM_THREADS ?= 1
 docs: .venv/.installed
-	$(BIN)/python -m pytest tests/test_docs.py
+	$(BIN)/python -m pytest tests/test_docs.py tests/test_reference.py tests/test_walkthroughs.py
+	$(BIN)/sphinx-build -W --keep-going -q -c docs . docs/_build
 
 .venv/.installed: constraints.txt pyproject.toml VERSION $(MEMBERS:%=%/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "pb needs Python 3.11 or newer, and $(PYTHON) is %d.%d: run make PYTHON=python3.11 (or newer) instead." % sys.version_info[:2])'

@@ -16,7 +16,8 @@ def declared() -> list[str]:
     read = [tomllib.loads(path.read_text()) for path in sorted(ROOT.glob("packages/*/pyproject.toml"))]
     root = tomllib.loads((ROOT / "pyproject.toml").read_text())
     packages = [line for table in read for line in table["project"]["dependencies"]]
-    return [*packages, *root["dependency-groups"]["dev"], *root["build-system"]["requires"], "pip"]
+    tools = [line for group in root["dependency-groups"].values() for line in group if isinstance(line, str)]
+    return [*packages, *tools, *root["build-system"]["requires"], "pip"]
 
 
 def closure(requirements: list[str]) -> dict[str, str]:

@@ -49,7 +49,8 @@ def test_a_dead_link_is_seen(tmp_path):
 
 
 def test_examples_of_the_pages(pages):
-    assert [page.name for page in pages if doctest.testfile(str(page), module_relative=False).failed] == []
+    alone = [page for page in pages if "\n```console\n" not in page.read_text()]  # the others: test_walkthroughs.py
+    assert [page.name for page in alone if doctest.testfile(str(page), module_relative=False).failed] == []
 
 
 def test_examples_of_the_docstrings(package):
@@ -67,3 +68,18 @@ def test_citation_file_is_valid(root):
     for reference in citation["references"]:
         assert {"type", "title", "authors", "year"} <= reference.keys()
         assert "doi" in reference or "url" in reference
+
+
+def test_every_path_of_the_architecture_exists(root):
+    page = (root / "docs" / "architecture.md").read_text()
+    rows = re.findall(
+        r"^\| (.*?) ?\| (.+) \|$", page.partition("## Where things are")[2].partition("\n## ")[0], re.MULTILINE
+    )
+    folder, missing = root, []
+    for where, what in rows[2:]:  # after the heading and its line
+        named = re.findall(r"`([^`]+)`", where)
+        folder = root / named[0] if named and named[0].startswith("packages/") else folder
+        inside = [folder / name for name in re.findall(r"`([\w/]+(?:\.py|/))`", what)]
+        missing += [path for path in [*(root / name for name in named), *inside] if not path.exists()]
+    assert len(rows) > 10
+    assert missing == []

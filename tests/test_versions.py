@@ -37,7 +37,8 @@ def test_sibling_pins_equal_the_version(project, version):
 
 
 def test_tested_versions_satisfy_every_declaration(root, project, tested):
-    tools = tomllib.loads((root / "pyproject.toml").read_text())["dependency-groups"]["dev"]
+    groups = tomllib.loads((root / "pyproject.toml").read_text())["dependency-groups"].values()
+    tools = [line for group in groups for line in group if isinstance(line, str)]
     required = [Requirement(line) for line in (*project["dependencies"], *tools) if not line.startswith("pb-")]
     assert all(tested[canonicalize_name(each.name)] in each.specifier for each in required)
 
