@@ -20,6 +20,7 @@ from pb_cli.experiment import Experiment
 from pb_cli.merging import file_record, problems_of
 from pb_cli.plan import Plan, Task, make_plan
 from pb_cli.resources import versions
+from pb_cli.schedule import pack
 from pb_cli.states import survey
 from pb_cli.store import RunFolder
 from pb_data import load
@@ -43,14 +44,21 @@ def finish(folder: RunFolder, task: Task) -> None:
     """Write what a finished task writes, without the prediction."""
     place = folder.place("tasks", task.id)
     place.mkdir(parents=True)
-    unit = ("pbmc", task.split, f'"{task.held_out}"', "stimulated", "", task.model, task.seed)
-    rows = [
-        (*unit, metric, 1, task.seed / 7, 9, 9, task.split_hash, task.profile, "all", "log1p") for metric in METRICS
-    ]
-    lines = [",".join(map(str, row)) for row in [RESULT_COLUMNS, *rows]]
+    unit = {"dataset": "pbmc", "split": task.split, "context": f'"{task.held_out}"', "perturbation": "stimulated"}
+    unit |= {"model": task.model, "seed": task.seed, "split_hash": task.split_hash, "profile": task.profile}
+    unit |= {"metric_version": 1, "value": task.seed / 7, "n_predicted": 9, "n_true": 9, "gene_set": "all"}
+    rows = [unit | {"metric": metric, "space": "log1p", "ceiling": 0.5} for metric in METRICS]
+    lines = [",".join(RESULT_COLUMNS)] + [",".join(str(row.get(name, "")) for name in RESULT_COLUMNS) for row in rows]
     (place / "metrics.csv").write_text("\n".join(lines) + "\n")
-    costs = {"seconds": 1.0, "peak_memory_bytes": 2**30}
+    costs = {"seconds": 1.0, "fit_seconds": 0.5, "predict_seconds": 0.1, "peak_memory_bytes": 2**30}
     (place / "task.json").write_text(json.dumps({"task": task.id, "files": file_record(place), "costs": costs}))
+
+
+def stand(folder: RunFolder) -> None:
+    """Find out all that `pb status` shows."""
+    found = survey(folder, folder.read())
+    assert len(found.costs) == found.counts["done"]
+    assert (found.seconds_left is None) == (found.counts["done"] in (0, len(found.tasks)))
 
 
 def largest_folder(path: Path) -> int:
@@ -73,11 +81,14 @@ def measure(n_tasks: int, data: Any) -> None:
             return made.tasks
 
         tasks = timed("plan", plan)
-        timed("status, nothing done", lambda: survey(folder, folder.read()).counts)
-        for task in tasks:
+        timed("status, nothing done", lambda: stand(folder))
+        for task in tasks[::2]:
             finish(folder, task)
-        timed("status, all done", lambda: survey(folder, folder.read()).seconds_left)
-        timed("costs of all", lambda: len(survey(folder, folder.read()).costs))
+        timed("status, half done", lambda: stand(folder))
+        timed("pack what is left, ten each", lambda: pack([[task] for task in tasks[1::2]], 10))
+        for task in tasks[1::2]:
+            finish(folder, task)
+        timed("status, all done", lambda: stand(folder))
         refused = timed("check every result", lambda: problems_of(folder, tasks))
         timed("collect", lambda: folder.collect(tasks, leave_out=refused))
         print(f"  {'entries of the fullest folder':<32}{largest_folder(folder.path):8,}")

@@ -28,8 +28,9 @@ NETWORK, SETTINGS, MEASURES = MLPSettings(hidden=HIDDEN["small"]), SweepSettings
 
 
 def runs_of(loss: str) -> list[Run]:
-    made = [make_objective(loss, settings, epochs=SETTINGS.epochs) for settings in parameter_settings(loss, {}, 3)]
-    grid = [(made[i], lr, wd) for i in range(3) for lr in (1e-1, 1e-2, 1e-3) for wd in (1e-3, 1e-4, 1e-5)]
+    settings = parameter_settings(loss, {}, 3)
+    made = {repr(each): make_objective(loss, each, epochs=SETTINGS.epochs) for each in settings}
+    grid = [(made[repr(each)], lr, wd) for each in settings for lr in (1e-1, 1e-2, 1e-3) for wd in (1e-3, 1e-4, 1e-5)]
     return [Run(lr, wd, objective, seed) for seed, (objective, lr, wd) in enumerate(grid)]
 
 

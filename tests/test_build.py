@@ -4,6 +4,8 @@ That each of the five wheels stands alone in an empty environment takes minutes:
 """
 
 import json
+import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -12,6 +14,7 @@ from email.parser import Parser
 from importlib import metadata
 
 import pytest
+import trove_classifiers
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -57,6 +60,33 @@ def test_wheel_declares_what_pyproject_declares(dist, project, stem, version):
     declared = Parser().parsestr(wheel.read(f"{stem}.dist-info/METADATA").decode())
     assert declared["Version"] == version
     assert requirements(declared.get_all("Requires-Dist")) == requirements(project["dependencies"])
+
+
+def test_twine_finds_nothing_to_mend(dist):
+    command = [sys.executable, "-m", "twine", "check", "--strict", *sorted(dist.iterdir())]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=os.environ | {"NO_COLOR": "1"})
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("PASSED") == 10
+
+
+def test_metadata_are_complete(dist, project, stem):
+    wheel = zipfile.ZipFile(dist / f"{stem}-py3-none-any.whl")
+    declared = Parser().parsestr(wheel.read(f"{stem}.dist-info/METADATA").decode())
+    for field in ("Summary", "Author", "License-Expression", "Keywords", "Requires-Python", "Description-Content-Type"):
+        assert declared[field], field
+    assert declared.get_payload().startswith(f"# {declared['Name']}\n")
+    classes = declared.get_all("Classifier")
+    assert classes == project["classifiers"]
+    assert set(classes) <= trove_classifiers.classifiers
+    assert not set(classes) & trove_classifiers.deprecated_classifiers.keys()
+
+
+def test_sizes_are_those_that_the_readme_states(root, dist, package, stem):
+    """To a tenth of a MB, rounded up, so that a statement holds while code changes."""
+    stated = re.search(rf"^\| \[{package}\].*\| ([\d.]+) MB \|$", (root / "README.md").read_text(), re.MULTILINE)
+    assert stated is not None
+    size = (dist / f"{stem}-py3-none-any.whl").stat().st_size / 1e6
+    assert size <= float(stated[1]) < size + 0.3
 
 
 def requirements(lines):

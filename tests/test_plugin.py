@@ -1,29 +1,12 @@
-"""A model in a package of its own, found through its entry point: listed, created, fitted, saved, loaded."""
+"""The plug-in of the documentation, installed apart: found, listed, tested by its own tests, benchmarked."""
 
+import json
 import os
 import subprocess
 import sys
 
-import pytest
-
-FIT_AND_LOAD = """
-import sys
-from pathlib import Path
-
-import numpy as np
 import pandas as pd
-from anndata import AnnData
-from pb_data import Keys
-from pb_models import create, load_model, model_names
-
-assert "plugin-mean" in model_names(), model_names()
-obs = pd.DataFrame({"cell_type": list("aabb"), "condition": ["ctrl", "drug"] * 2}, index=list("1234"))
-cells = AnnData(np.arange(12, dtype=np.float32).reshape(4, 3), obs=obs)
-keys = Keys(context="cell_type", perturbation="condition", control="ctrl", scale="log1p")
-create("plugin-mean").fit(cells, keys=keys).save(Path(sys.argv[1]))
-prediction = load_model(Path(sys.argv[1])).predict(cells[[0]].copy(), perturbation="drug")
-print(prediction.X.tolist(), type(load_model(Path(sys.argv[1]))).__module__)
-"""
+import pytest
 
 
 @pytest.fixture(scope="module")
@@ -31,23 +14,47 @@ def plugin(root, tmp_path_factory):
     """A folder with the plug-in installed into it."""
     target = tmp_path_factory.mktemp("plugin")
     flags = ["--quiet", "--no-deps", "--no-build-isolation", "--target", target]
-    subprocess.run([sys.executable, "-m", "pip", "install", *flags, root / "tests" / "plugin"], check=True)
+    source = tmp_path_factory.mktemp("source") / "plugin-example"  # building leaves files behind
+    subprocess.run(["cp", "-r", root / "docs" / "plugin-example", source], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", *flags, source], check=True)
     return target
 
 
-def run(code, *arguments, path=""):
-    environment = {**os.environ, "PYTHONPATH": str(path)}
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+def run(*arguments, path=None, cwd=None):
+    """Run a module of Python, with the plug-in on its path."""
+    paths = [str(path)] if path else []
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", *map(str, arguments)]
+    return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, check=False)
 
 
-def test_installed_model_does_all_that_a_built_in_one_does(plugin, tmp_path):
-    result = run(FIT_AND_LOAD, tmp_path / "model", path=plugin)
+def test_its_own_tests_pass(root, plugin):
+    tests = root / "docs" / "plugin-example" / "tests"
+    result = run("pytest", "-q", "-p", "no:cacheprovider", "-c", root / "pyproject.toml", tests, path=plugin)
+    assert result.returncode == 0, result.stdout
+    assert "3 passed" in result.stdout
+
+
+def test_pb_lists_it(plugin):
+    listed = json.loads(run("pb_cli", "ls", "--json", path=plugin).stdout)
+    for what, name in {"models": "plugin-mean", "losses": "log-cosh", "metrics": "max_error_mean"}.items():
+        assert name in {row["name"] for row in listed[what]}
+
+
+def test_pb_bench_runs_it_beside_a_baseline(plugin, tmp_path):
+    flags = ["--preset", "quick", "--hold-out", "0", "--no-baselines", "--bootstrap", "0", "--out", "run"]
+    models = ["--dataset", "mcfaline", "--model", "control,plugin-mean"]
+    result = run("pb_cli", "bench", *models, *flags, path=plugin, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.split("\n")[0] == "[[6.0, 7.0, 8.0]] pb_plugin_mean"
+    assert "plugin-mean" in result.stdout
+    rows = pd.read_csv(tmp_path / "run" / "results.csv")
+    assert set(rows["model"]) == {"control", "plugin-mean"}
+    own = rows[rows["metric"] == "max_error_mean"]
+    assert set(own["model"]) == {"control", "plugin-mean"}
+    assert own["value"].gt(0).all()
 
 
-def test_without_the_package_the_name_is_unknown():
-    result = run("from pb_models import create; create('plugin-mean')")
-    assert result.returncode == 1
-    assert "plugin-mean" in result.stderr.splitlines()[-1]
+def test_without_the_package_the_name_is_unknown(tmp_path):
+    result = run("pb_cli", "bench", "--model", "plugin-mean", "--dry-run", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "plugin-mean" in result.stderr

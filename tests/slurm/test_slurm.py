@@ -5,17 +5,34 @@ import os
 import signal
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+from anndata import AnnData
 from pb_cli.arrays import read_arrays
 from pb_cli.claims import read_claims
 from pb_cli.plan import Task
 from pb_cli.resources import versions
 from pb_cli.store import RunFolder
+from scipy import sparse
 
+KEYS = ("--context-key", "kind", "--perturbation-key", "condition", "--control", "ctrl", "--scale", "counts")
+SIZES = ("--set", "scgen.max_epochs=150", "--set", "scgen.max_steps=100000", "--set", "scgen.n_hidden=64")
+FLAGS = (*KEYS, *SIZES, "--model", "scgen", "--no-baselines", "--n-genes", "40", "--hold-out", "b")
 SAID = "a 'quoted' $HOME; \\ # no"
 COMMENT = ("--sbatch-arg", f"comment={SAID}")
 STRANGE = "run -x; 'é' \"$HOME\" %a\n"
+
+
+def make_cells() -> AnnData:
+    """Draw counts of two conditions in three contexts."""
+    generator = np.random.default_rng(0)
+    labels = list(product("abc", ("ctrl", "stim"), range(40)))
+    obs = pd.DataFrame(labels, columns=["kind", "condition", "cell"], index=[f"cell{i}" for i in range(240)])
+    rates = generator.gamma(1.0, 2.0, 60) * (1 + 3 * np.outer(obs["condition"] == "stim", np.arange(60) < 9))
+    return AnnData(sparse.csr_matrix(generator.poisson(rates).astype(np.float32)), obs=obs)
 
 
 def make_run(path: Path, acts: list[str], contexts: list[str] | None = None) -> tuple[RunFolder, list[Task]]:
@@ -118,6 +135,77 @@ def resume(cluster, folder: RunFolder, *flags: str) -> subprocess.Popen:
     """Start `pb resume`."""
     command = [sys.executable, cluster.stub, "resume", folder.path, *flags]
     return subprocess.Popen(command, env=cluster.environment, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_warned_task_goes_back_into_the_queue_and_goes_on(cluster, tmp_path: Path):
+    """Slurm's own warning, twelve seconds before the end of a minute; then one by hand; then it finishes."""
+    folder, tasks = make_run(tmp_path / "run", ["train", "stuck", ""])
+    cluster.pb("resume", folder.path, "--time=1", "--mem=200M")
+    [array] = read_arrays(folder)
+    job = array.chunks[0].job
+    [script] = (folder.path / "arrays" / array.name).glob("*.sbatch")
+    assert "#SBATCH --signal=USR1@12\n" in script.read_text()
+    waiting = ("pending", "time limit")
+    cluster.wait(lambda: standing(cluster, folder) == {0: waiting, 1: waiting, 2: ("done", "")}, seconds=120)
+    assert "Its training will go on after epoch 1 (time limit)" in cluster.pb("status", folder.path)
+    assert epochs(folder) == {0: 1, 1: 1}
+
+    warn_again(cluster, folder, job, elements=(0, 1))
+    cluster.wait(lambda: standing(cluster, folder)[1][0] == "failed")
+    assert standing(cluster, folder)[0][0] == "pending"
+    assert epochs(folder) == {0: 2, 1: 1}
+    [words] = (path.read_text() for path in folder.path.glob("arrays/*/output-0/1.txt"))
+    assert "1 task not finished; `pb resume` submits them again" in words
+
+    warn_again(cluster, folder, job, elements=(0,))
+    cluster.wait(lambda: standing(cluster, folder)[0] == ("done", ""))
+    assert not folder.training_state(tasks[0]).exists()
+
+
+def epochs(folder: RunFolder) -> dict[int, int]:
+    """How many epochs are kept of tasks that were stopped, by seed."""
+    seeds = {task.id: task.seed for task in folder.read()}
+    return {seeds[name]: folder.failure_record(path)["epochs"] for name, path in folder.listed("failed").items()}
+
+
+def warn_again(cluster, folder: RunFolder, job: str, elements: tuple[int, ...]) -> None:
+    """Let elements that were requeued begin at once, and warn them when their tasks have begun."""
+    tasks = folder.read()
+    for element in elements:
+        cluster("scontrol", "update", f"JobId={job}_{element}", "StartTime=now")  # Slurm waits two minutes
+    for element in elements:
+        cluster.wait(lambda task=tasks[element]: logs(folder, task))
+        cluster("scancel", "--signal=USR1", f"{job}_{element}")
+
+
+def logs(folder: RunFolder, task: Task) -> list[str]:
+    """What a task that runs has logged."""
+    return [path.read_text() for path in folder.path.glob(f"running/{task.id}.*/log.txt")]
+
+
+def test_a_requeued_training_gives_the_undisturbed_prediction(cluster, tmp_path: Path):
+    """The real pb: an scgen is warned in the middle of its training, and goes on in the next attempt of its job."""
+    data = tmp_path / "data.h5ad"
+    make_cells().write_h5ad(data)
+    (site := tmp_path / "site.toml").write_text(f"pb = '{sys.executable} -m pb_cli'\n")
+    folder, whole = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "whole")
+    for each in (folder, whole):
+        pb = (sys.executable, "-m", "pb_cli")
+        cluster(*pb, "bench", "--data", data, *FLAGS, "--out", each.path, "--plan-only")
+        cluster(*pb, "resume", each.path, "--site", site, "--time=10", "--mem=1G")
+    [task], [array] = folder.read(), read_arrays(folder)
+    job = array.chunks[0].job
+    cluster.wait(lambda: any("epoch 3/" in log for log in logs(folder, task)), seconds=200)
+    cluster("scancel", "--signal=USR1", f"{job}_0")
+    cluster.wait(lambda: standing(cluster, folder)[1][0] == "pending")
+    assert folder.training_state(task).is_file()
+    cluster("scontrol", "update", f"JobId={job}_0", "StartTime=now")
+    cluster.wait(lambda: folder.is_done(task) and whole.is_done(task), seconds=300)
+    log = (folder.task(task) / "log.txt").read_text()
+    assert "goes on after epoch" in log
+    for name in ("model/weights.safetensors", "metrics.csv"):
+        assert (folder.task(task) / name).read_bytes() == (whole.task(task) / name).read_bytes(), name
+    assert not folder.training_state(task).exists()
 
 
 def test_a_queue_that_does_not_answer_or_has_forgotten(cluster, tmp_path: Path, monkeypatch):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from pb_cli import slurm
-from pb_cli.arrays import draft_array, element_tasks, pack, read_arrays, submit_array
+from pb_cli.arrays import draft_array, element_tasks, read_arrays, submit_array
 from pb_cli.plan import Task
 from pb_cli.site import Site, multiply_memory, multiply_time, read_site
 from pb_cli.slurm import Chunk, Element, SlurmError, render
@@ -98,19 +98,6 @@ def test_memory_and_time_are_multiplied():
             multiply(wrong, 2)
 
 
-def test_tasks_are_packed_networks_first_and_seeds_together():
-    grid = [task(seed, model, unit) for unit in "AB" for model in ("control", "scgen") for seed in (1, 2, 3)]
-    words = [[f"{one.model[0]}{one.held_out}{one.seed}" for one in element] for element in pack(grid, 4, ensemble=True)]
-    assert words == [
-        ["sA1", "sA2", "sA3"],
-        ["sB1", "sB2", "sB3"],
-        ["cA1", "cA2", "cA3", "cB1"],
-        ["cB2", "cB3"],
-    ]
-    alone = pack(grid, 1, ensemble=False)
-    assert sorted(one.id for [one] in alone) == sorted(one.id for one in grid)
-
-
 def test_a_grid_that_exceeds_a_job_is_cut_and_every_element_finds_its_tasks(folder, monkeypatch):
     jobs = iter(["11", "12", "13"])
     commands = []
@@ -159,7 +146,7 @@ def test_answers_of_slurm_are_read(monkeypatch):
         "sacct": "7_1|CANCELLED by 0\n7_2|OUT_OF_MEMORY\n7_[3-9]|PENDING\n8|FAILED\n",
         "scontrol": "x = 1\nMaxArraySize            = 1001\n",
     }
-    monkeypatch.setattr(slurm, "call", lambda program, *_: answers[program])
+    monkeypatch.setattr(slurm, "call", lambda program, *_, **__: answers[program])
     assert slurm.queued(["pb-1-0"]) == {Element("pb-1-0", 3): "RUNNING", Element("pb-1-0", 4): "PENDING"}
     found = slurm.accounted({"7": "pb-2-0"})
     assert found == {Element("pb-2-0", 1): "CANCELLED", Element("pb-2-0", 2): "OUT_OF_MEMORY"}

@@ -68,8 +68,8 @@ def test_pertpy(name, space, peers, cells):
 @pytest.mark.parametrize("name", ["edistance", "euclidean", "mean_pairwise", "mmd", "wasserstein"])
 def test_pertpys_simple_comparison_is_the_ratio_of_the_classic_distances(name, space, peers, cells):
     truth, prediction, control = (cells[f"{space}:{group}"] for group in ("stim", "pred", "ctrl"))
-    distance = classic._DISTANCES[name]
-    ratio = distance(truth, prediction) / distance(control, prediction)
+    groups = classic._JointGroups(classic.JointCoordinates(truth, prediction, control))
+    ratio = classic._DISTANCES[name](groups, "truth") / classic._DISTANCES[name](groups, "control")
     expected = peers["pertpy_compare"][f"{space}:{name}"]["simple"]
     assert ratio == pytest.approx(expected, rel=SINGLE if name == "wasserstein" else 1e-9)
 

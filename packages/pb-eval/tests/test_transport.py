@@ -11,6 +11,10 @@ def clouds(n=40, m=31, shift=0.5):
     return rng.normal(size=(n, 6)), rng.normal(shift, 1.5, size=(m, 6))
 
 
+def costs(x, y):
+    return np.array([[np.sum((a - b) ** 2) for b in y] for a in x])
+
+
 def twin(cost, epsilon):
     f, g = np.zeros(len(cost)), np.zeros(cost.shape[1])
     for _ in range(400):
@@ -20,14 +24,33 @@ def twin(cost, epsilon):
 
 
 @pytest.mark.parametrize("epsilon", [1.0, 30.0])
-@pytest.mark.parametrize("entries", [1, 100, 2**17])
-def test_entropic_cost_equals_its_twin_in_any_blocks(epsilon, entries, monkeypatch):
-    monkeypatch.setattr("pb_eval.transport._ENTRIES", entries)
+@pytest.mark.parametrize("size", [1, 1000, 2**20])
+def test_entropic_cost_equals_its_twin_in_any_blocks(epsilon, size, monkeypatch):
+    monkeypatch.setattr("pb_eval.transport._BYTES", size)
     x, y = clouds()
-    cost = np.array([[np.sum((a - b) ** 2) for b in y] for a in x])
-    assert transport.squared_costs(x, y) == pytest.approx(cost, rel=1e-12)
-    assert transport.entropic_cost(x, y, epsilon) == pytest.approx(twin(cost, epsilon), rel=1e-7)
-    assert transport.entropic_cost_of(cost, epsilon) == pytest.approx(transport.entropic_cost(x, y, epsilon), rel=1e-12)
+    assert transport.entropic_cost(x, y, epsilon) == pytest.approx(twin(costs(x, y), epsilon), rel=1e-7)
+
+
+@pytest.mark.parametrize("far", [0.0, 1e3])
+def test_the_moments_of_costs_are_those_of_all_pairs(far):
+    x, y = clouds()
+    cost = costs(x, y)
+    assert transport.cost_moments(x + far, y + far) == pytest.approx((cost.mean(), cost.var()), rel=1e-9)
+    assert transport.cost_moments(x[:1], y[:1])[1] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_single_precision_that_misses_the_marginals_is_done_again_in_double(monkeypatch):
+    x, y = clouds()
+    expected = twin(costs(x, y), 1.0)
+    rough, kinds = transport._scaled, []
+
+    def scaled(kernel, tolerance):
+        kinds.append(kernel.dtype)
+        return rough(kernel, tolerance) * (1 if kernel.dtype == np.float64 else np.linspace(1.0, 1.1, kernel.shape[1]))
+
+    monkeypatch.setattr("pb_eval.transport._scaled", scaled)
+    assert transport.entropic_cost(x, y, 1.0) == pytest.approx(expected, rel=1e-7)
+    assert kinds == [np.float32, np.float64]
 
 
 def test_lengthened_steps_come_to_the_value_of_plain_ones(monkeypatch):
@@ -39,14 +62,13 @@ def test_lengthened_steps_come_to_the_value_of_plain_ones(monkeypatch):
 
 def test_what_leaves_the_floating_range_is_solved_in_the_log_domain(monkeypatch):
     x, y = clouds(6, 5, shift=0.0)
-    costs = transport.squared_costs(x, 40 * y)
     solved = []
     solve = transport._in_log_domain
     monkeypatch.setattr("pb_eval.transport._in_log_domain", lambda *a: solved.append(1) or solve(*a))
     exact = transport.wasserstein(x, 40 * y, 2) ** 2
-    assert exact <= transport.entropic_cost_of(costs.copy(), 1.0) <= exact + np.log(5)
+    assert exact <= transport.entropic_cost(x, 40 * y, 1.0) <= exact + np.log(5)
     assert solved == []
-    assert transport.entropic_cost_of(costs.copy(), 0.1) == pytest.approx(exact, rel=1e-2)
+    assert transport.entropic_cost(x, 40 * y, 0.1) == pytest.approx(exact, rel=1e-2)
     assert solved == [1]
-    assert transport.entropic_cost_of(costs.copy(), 1e3) == pytest.approx(twin(costs, 1e3), rel=1e-6)
+    assert transport.entropic_cost(x, 40 * y, 1e3) == pytest.approx(twin(costs(x, 40 * y), 1e3), rel=1e-6)
     assert solved == [1]

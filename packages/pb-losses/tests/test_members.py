@@ -69,3 +69,25 @@ def test_a_loss_of_classes_needs_their_number():
 def test_a_misspelt_loss_is_named():
     with pytest.raises(ValueError, match="huber"):
         member_loss("hubr")
+
+
+@pytest.mark.parametrize("name", ["rnc", "conr", "ranksim"])
+def test_members_of_pairwise_losses_equal_each_alone_in_float32(name):
+    """Labels tie; where one sample stands for a label, it is the first."""
+    rng = torch.Generator().manual_seed(1)
+    features = torch.randn(MEMBERS, 40, 4, generator=rng, requires_grad=True)
+    outputs, target = (
+        torch.randn(MEMBERS, 40, 1, generator=rng),
+        (5 * torch.rand(40, 1, generator=rng)).round(decimals=1),
+    )
+    first = [place for place, y in enumerate(target.tolist()) if y not in target[:place].tolist()]
+    assert 10 < len(first) < 40
+    kept = first if name == "ranksim" else slice(None)
+    loss, apart = get_loss(name), []
+    for z, p in zip(features, outputs, strict=True):
+        given = {"features": z[kept], "prediction": p[kept], "target": target[kept]}
+        apart.append(loss(*(given[each] for each in loss_info(name).inputs)))
+    stacked = member_loss(name)(features, outputs, target)
+    torch.testing.assert_close(stacked, torch.stack(apart))
+    for a, b in zip(gradients(stacked, features), gradients(torch.stack(apart), features), strict=True):
+        torch.testing.assert_close(a, b)

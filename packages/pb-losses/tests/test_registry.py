@@ -96,6 +96,13 @@ def test_losses_of_other_packages(monkeypatch):
     assert isinstance(pb_losses.get_loss("mae"), pb_losses.MAE)
 
 
+def test_a_bare_module_of_another_package_has_no_settings(monkeypatch):
+    monkeypatch.setattr(registry, "_plugins", lambda: {"bare": "torch.nn:Module"})
+    assert type(pb_losses.get_loss("bare")).__name__ == "Module"
+    with pytest.raises(ValueError, match="has no setting 'power'; it takes none"):
+        pb_losses.get_loss("bare", power=2.0)
+
+
 def test_public_names_are_sorted_and_exist():
     assert pb_losses.__all__ == sorted(pb_losses.__all__, key=lambda n: (not n.isupper(), not n[0].isupper(), n))
     assert set(pb_losses.__all__) <= set(dir(pb_losses))

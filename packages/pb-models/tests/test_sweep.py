@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from pb_models.measures import classification_measures, regression_measures
-from pb_models.mlp import MLPSettings, StackedMLP, build_mlp
+from pb_models.mlp import MLPSettings, build_mlp
+from pb_models.mlp_stacked import StackedMLP
 from pb_models.sweep import FoldSamples, Run, SweepSettings, batches, train_fold
 from pb_models.sweep_steps import SGD, Adam, Rates
 from scipy import sparse

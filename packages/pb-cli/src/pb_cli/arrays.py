@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pb_cli.execute import group_seeds
 from pb_cli.files import write_text
 from pb_cli.plan import Task
 from pb_cli.site import Site
@@ -16,7 +15,7 @@ from pb_cli.slurm import Chunk, Element, SlurmError, render, submit
 from pb_cli.store import RunFolder
 from pb_cli.whereabouts import slurm_element
 
-__all__ = ["Array", "array_data", "draft_array", "element_tasks", "pack", "read_arrays", "submit_array"]
+__all__ = ["Array", "array_data", "draft_array", "element_tasks", "read_arrays", "submit_array"]
 
 TABLE, RECORD, DATA = "tasks.txt", "submitted.json", "data.txt"
 
@@ -44,29 +43,6 @@ class Array:
             for index in range(chunk.n_elements):
                 for task_id in self.elements[chunk.offset + index]:
                     yield task_id, Element(job, index)
-
-
-def pack(tasks: Sequence[Task], tasks_per_job: int, *, ensemble: bool) -> list[list[Task]]:
-    """Put tasks into elements of about `tasks_per_job`, those of one unit side by side, networks before baselines.
-
-    With `ensemble`, seeds that are trained together stay together. What takes longest starts first.
-    """
-    from pb_models.registry import model_entries
-
-    entries = model_entries()
-    simple = {name for name, entry in entries.items() if entry.is_baseline}
-    groups = group_seeds(tasks) if ensemble else [[task] for task in tasks]
-    elements: list[list[Task]] = []
-    for is_baseline in (False, True):
-        current: list[Task] = []
-        for group in groups:
-            if (group[0].model in simple) != is_baseline:
-                continue
-            if not current or len(current) + len(group) > tasks_per_job:
-                current = []
-                elements.append(current)
-            current += group
-    return elements
 
 
 def draft_array(

@@ -7,10 +7,17 @@ from rich.table import Table
 from rich.text import Text
 
 from pb_cli.console import messages, output
+from pb_cli.costs import cost_cells, cost_heads
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
     from pb_eval import Comparison, Leaderboard
+
+    from pb_cli.costs import Cost
+
+    Costs = Mapping[tuple[str, str], Cost]
 
 __all__ = ["SHOWN", "board_of", "comparison_of", "gain_text", "known_baselines", "label", "number", "show_board"]
 
@@ -25,6 +32,7 @@ SHOWN = (
     "variance_ratio",
 )
 CEILING = "ceiling (replicate)"
+_COST_WIDTH = 11
 _ARROWS = {"higher": "↑", "lower": "↓", "target": "→"}
 
 
@@ -50,22 +58,23 @@ def known_baselines(results: "pd.DataFrame") -> list[str]:
     return [name for name in results["model"].unique() if name in entries and entries[name].is_baseline]
 
 
-def show_board(board: "Leaderboard", comparison: "Comparison | None" = None) -> None:
+def show_board(board: "Leaderboard", comparison: "Comparison | None" = None, costs: "Costs | None" = None) -> None:
     """Print mean scores with their spread over seeds, the gains, and what was left out to compare equals.
 
-    With paired tests, ranks that ties share, and intervals of the gains.
+    With paired tests, ranks that ties share, and intervals of the gains; with costs, what each model took.
     """
-    metrics = _fitting(board, [name for name in SHOWN if name in board.goals] or list(board.goals))
+    costs = costs or {}
+    metrics = _fitting(board, [name for name in SHOWN if name in board.goals] or list(board.goals), costs)
     n_units = int(board.table["n_units"].max())
     first = next(iter(board.goals))
     if comparison is not None and (first not in comparison.verdicts or not comparison.verdicts[first].n_pairs):
         comparison = None  # one model alone
     ranks = {} if comparison is None else _ranks(comparison, first)
     title = f"Mean over {n_units} held-out unit{'s' * (n_units != 1)}, by {first}"
-    output.print(_scores(board, metrics, title, ranks))
+    output.print(_scores(board, metrics, title, ranks, costs))
     if not board.table["is_baseline"].all() and any(board.best_baseline.values()):
         output.print(_gains(board, metrics, {} if comparison is None else _bounds(comparison)))
-    output.print(_legend(board, metrics, ranked=bool(ranks)))
+    output.print(_legend(board, metrics, ranked=bool(ranks), costs=bool(costs)))
     if comparison is not None:
         messages.print(f"{first}: {comparison.verdicts[first].words}", soft_wrap=True)
     if caveats := _caveats(metrics):
@@ -78,10 +87,10 @@ def show_board(board: "Leaderboard", comparison: "Comparison | None" = None) -> 
         )
 
 
-def _fitting(board: "Leaderboard", metrics: list[str]) -> list[str]:
+def _fitting(board: "Leaderboard", metrics: list[str], costs: "Costs") -> list[str]:
     """Take the first metrics that fit the width of the terminal, at least two."""
     width = 17 if board.table["spread"].notna().any() else 12
-    return metrics[: max(2, (output.width - 21) // width)]
+    return metrics[: max(2, (output.width - 21 - _COST_WIDTH * len(cost_heads(costs))) // width)]
 
 
 def label(model: object, profile: object) -> str:
@@ -101,15 +110,18 @@ def _bounds(comparison: "Comparison") -> dict[Any, tuple[float, float]]:
     return {(row["model"], row["profile"], row["metric"]): (row["gain_low"], row["gain_high"]) for row in rows}
 
 
-def _scores(board: "Leaderboard", metrics: list[str], title: str, ranks: dict[Any, str]) -> Table:
-    """Lay out models x metrics; best value bold, best baseline marked with a star."""
+def _scores(board: "Leaderboard", metrics: list[str], title: str, ranks: dict[Any, str], costs: "Costs") -> Table:
+    """Lay out models x metrics, then costs; best value bold, best baseline marked with a star."""
     table = _table(board, metrics, title, ranked=bool(ranks))
+    for head in cost_heads(costs):
+        table.add_column(head, justify="right", style="dim")
     for (model, profile), rows in board.table.groupby(["model", "profile"], sort=False):
         cells: dict[Any, dict[Any, Any]] = rows.set_index("metric").to_dict(orient="index")
         style = "dim" if rows["is_baseline"].any() else ""
         values = [_value(cells[name], best_baseline=board.best_baseline[name] == (model, profile)) for name in metrics]
         rank = [Text(ranks.get((model, profile), ""))] if ranks else []
-        table.add_row(Text(label(model, profile), style=style), *rank, *values)
+        cost = map(Text, cost_cells(costs, (str(model), str(profile))))
+        table.add_row(Text(label(model, profile), style=style), *rank, *values, *cost)
     if not all(math.isnan(board.ceilings[name]) for name in metrics):
         table.add_section()
         empty = [Text("")] if ranks else []
@@ -168,7 +180,7 @@ def _table(board: "Leaderboard", metrics: list[str], title: str, *, ranked: bool
     return table
 
 
-def _legend(board: "Leaderboard", metrics: list[str], *, ranked: bool) -> Text:
+def _legend(board: "Leaderboard", metrics: list[str], *, ranked: bool, costs: bool) -> Text:
     """Explain the marks that were used."""
     parts = ["↑ higher is better", "↓ lower is better", "bold: best", "*: best baseline", "dim: baselines"]
     if board.table["spread"].notna().any():
@@ -177,6 +189,8 @@ def _legend(board: "Leaderboard", metrics: list[str], *, ranked: bool) -> Text:
         parts.append("ceiling: what a repeat of the measurement scores")
     if ranked:
         parts.append("rank: models that share a letter do not differ")
+    if costs:
+        parts.append("time: median of fit and prediction of a task; memory: largest peak")
     if any(board.goals[name].direction == "target" for name in metrics):
         parts.append("→ nearest to its target is best")
     return Text("; ".join(parts), style="dim")

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
@@ -12,8 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["messages", "output", "print_json", "print_table"]
+__all__ = ["messages", "output", "print_data", "print_fact", "print_json", "print_table"]
 
+NARROW = 13  # columns that a table's column needs to be read
 PIPED = 160  # columns of what no terminal shows, where COLUMNS does not say otherwise
 
 
@@ -22,23 +24,60 @@ def _width(stream: TextIO) -> int | None:
     return None if stream.isatty() or "COLUMNS" in os.environ else PIPED
 
 
-messages = Console(stderr=True, highlight=False, markup=False, width=_width(sys.stderr))
+class Messages(Console):
+    """What is said on stderr; with `level` below 0 only warnings (yellow) and errors (red), above 0 more than usual."""
+
+    level = 0
+
+    def print(self, *objects: Any, **settings: Any) -> None:
+        """Print a message, unless quiet was asked for and it is no warning."""
+        if self.level >= 0 or settings.get("style") in ("yellow", "red"):
+            super().print(*objects, **settings)
+
+
+messages = Messages(stderr=True, highlight=False, markup=False, width=_width(sys.stderr))
 output = Console(highlight=False, markup=False, width=_width(sys.stdout))
 
 
 def print_json(value: Any) -> None:
     """Print data for machines: plain JSON on stdout, NaN as null."""
-    click.echo(json.dumps(_finite(value), indent=2, ensure_ascii=False, default=str))
+    print_data(json.dumps(_finite(value), indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def print_data(text: str) -> None:
+    r"""Print JSON on stdout, with \u escapes where its encoding is not Unicode."""
+    if not output.encoding.startswith("utf"):
+        text = re.sub(r"[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], text)
+    click.echo(text, nl=False)
+
+
+def print_fact(name: Text, value: Text) -> None:
+    """Print a name and what there is to say of it; lines are folded only where a width is known."""
+    folded = sys.stdout.isatty() or "COLUMNS" in os.environ
+    output.print(Text.assemble(name, value), soft_wrap=not folded)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table whose cells are plain text."""
+    """Print a table whose cells are plain text; where it would be too narrow to read, a paragraph for each row."""
+    if output.width < NARROW * len(columns):
+        _print_rows(title, columns, rows)
+        return
     table = Table(title=Text(title), title_justify="left", title_style="bold", header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
     output.print(table)
+
+
+def _print_rows(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print each row as lines of column and value."""
+    output.print(Text(title, style="bold"))
+    for row in rows:
+        output.print()
+        for column, value in zip(columns, row, strict=True):
+            if value:
+                output.print(Text(f"{column}: ", style="bold").append(Text(value, style="not bold")))
 
 
 def _finite(value: Any) -> Any:

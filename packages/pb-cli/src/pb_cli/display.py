@@ -1,6 +1,7 @@
 """Progress of a run: a live display on a terminal, one line per finished task elsewhere."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -18,6 +19,7 @@ from rich.progress import (
 from pb_cli.console import messages
 from pb_cli.execute import Event
 from pb_cli.plan import Task
+from pb_cli.schedule import Forecast
 
 __all__ = ["Display"]
 
@@ -29,11 +31,14 @@ class Display:
         self.tasks = {task.id: task for task in tasks}
         self.failures: dict[str, str] = {}
         self.busy: dict[str, str] = {}
+        self.paused: dict[str, int] = {}
+        self.done: set[str] = set()
         self.quiet = quiet
         self.live = messages.is_terminal and not quiet
         self._started: dict[str, float] = {}
-        self._seconds: dict[str, list[float]] = {}
-        self._waiting = list(tasks)
+        self._forecast = Forecast()
+        self._kinds = {task.label: task for task in tasks}
+        self._waiting = Counter(task.label for task in tasks)
         self._rows: dict[str, TaskID] = {}
         self._progress = Progress(
             SpinnerColumn(),
@@ -66,6 +71,9 @@ class Display:
             step = event.detail
             words = f"loss {step.loss:.4g}, {clock(step.seconds_left)} left"
             self._progress.update(self._rows[task.id], completed=step.epoch, total=step.n_epochs, left=words)
+            if messages.level > 0 and not self.live:
+                line = f"{describe(task)}: epoch {step.epoch} of {step.n_epochs}, {words}"
+                messages.print(line, style="dim", soft_wrap=True)
         elif event.kind == "apart":
             words = f"The seeds of {describe(task)} cannot be trained together ({event.detail}); one by one now."
             messages.print(words, style="yellow", soft_wrap=True)
@@ -76,7 +84,7 @@ class Display:
     def _start(self, task: Task) -> None:
         """Open a row for a task."""
         self._started[task.id] = time.monotonic()
-        self._waiting.remove(task)
+        self._waiting[task.label] -= 1
         self._rows[task.id] = self._progress.add_task(describe(task), total=None, left="")
 
     def _finish(self, task: Task, event: Event) -> None:
@@ -84,27 +92,29 @@ class Display:
         seconds = time.monotonic() - self._started.pop(task.id)
         self._progress.remove_task(self._rows.pop(task.id))
         self._progress.advance(self._total)
-        finished = len(self.tasks) - len(self._waiting) - len(self._started)
+        finished = len(self.tasks) - self._waiting.total() - len(self._started)
         if event.kind == "failed":
             self.failures[task.id] = str(event.detail)
             messages.print(f"failed {describe(task)} ({task.id}): {event.detail}", style="red", soft_wrap=True)
         elif event.kind == "busy":
             self.busy[task.id] = str(event.detail)
             messages.print(f"left out {describe(task)}: {event.detail}", style="yellow", soft_wrap=True)
+        elif event.kind == "paused":
+            self.paused[task.id] = int(event.detail)
+            messages.print(f"paused {describe(task)} after epoch {event.detail}", style="yellow", soft_wrap=True)
         else:
-            self._seconds.setdefault(task.label, []).append(seconds)
+            self.done.add(task.id)
+            self._forecast.note(task, seconds)
             if not self.live and not self.quiet:
                 line = f"{finished}/{len(self.tasks)} {describe(task)}: {clock(seconds)}. {self._left()}".rstrip()
                 messages.print(line, soft_wrap=True)
 
     def _left(self) -> str:
-        """Estimate the time left from what tasks of the same model have taken."""
-        known = {label: sum(values) / len(values) for label, values in self._seconds.items()}
-        if not known or not self._waiting:
+        """Estimate the time left from what finished tasks have taken."""
+        if not self._forecast.is_measured or not self._waiting.total():
             return ""
-        typical = sum(known.values()) / len(known)
-        left = sum(known.get(task.label, typical) for task in self._waiting) / max(1, len(self._started))
-        return f"about {clock(left)} left"
+        kinds = ((self._kinds[label], number) for label, number in self._waiting.items())
+        return f"about {clock(self._forecast.left(kinds, len(self._started)))} left"
 
 
 def describe(task: Task) -> str:

@@ -1,7 +1,7 @@
 """Run tasks in this process or in several; the same code runs a task either way."""
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from pb_eval.metric import DRAWS
 
 from pb_cli.claims import Claims
+from pb_cli.pausing import PAUSE, TaskPausedError
 from pb_cli.plan import Task
+from pb_cli.schedule import Forecast, in_order, read_forecast
 from pb_cli.store import Failure, Reason, RunFolder
 from pb_cli.threads import limited_threads
 
@@ -23,9 +25,10 @@ class Event(NamedTuple):
     """What happens to a task: `step` carries a TrainingStep, `failed`, `apart` and `busy` a sentence.
 
     `apart`: training it together with other seeds went wrong, and it is done alone. `busy`: another process has it.
+    `paused`: it has kept the state of its training, after so many epochs as `detail` says.
     """
 
-    kind: Literal["start", "step", "apart", "done", "failed", "busy"]
+    kind: Literal["start", "step", "apart", "done", "failed", "busy", "paused"]
     task_id: str
     detail: Any = None
 
@@ -49,19 +52,26 @@ class Options(NamedTuple):
     apart: bool = False
 
 
-def execute(tasks: Sequence[Task], folder: RunFolder, options: Options, emit: Emit) -> None:
+def execute(
+    tasks: Sequence[Task], folder: RunFolder, options: Options, emit: Emit, finished: Iterable[Task] = ()
+) -> None:
     """Run tasks, reporting events; failures are written to the run folder and do not stop the others.
 
-    What another process works on is left to it.
+    What another process works on is left to it. What `finished` tasks of the run have taken tells which come first.
+    Nothing more is begun when this process is asked to pause.
     """
     from pb_cli.workers import run_in_workers
 
-    groups = group_seeds(tasks) if options.ensemble else [[task] for task in tasks]
+    groups: list[Sequence[Task]] = [*group_seeds(tasks)] if options.ensemble else [[task] for task in tasks]
+    forecast = read_forecast(folder, finished) if options.jobs > 1 else Forecast()
+    groups = in_order(groups, forecast, jobs=options.jobs)
     with limited_threads(options.jobs), Claims(folder) as claims:
         if options.apart or options.jobs > 1:
             run_in_workers(groups, folder, options, emit, claims)
             return
         for group in groups:
+            if PAUSE.asked:
+                break
             ready = take(group, folder, claims, emit)
             run_group(ready, folder, options, emit)
             for task in ready:
@@ -92,7 +102,8 @@ def group_seeds(tasks: Sequence[Task]) -> list[list[Task]]:
     entries = model_entries()
     groups: dict[str, list[Task]] = {}
     for task in tasks:
-        alike = replace(task, seed=0).id if entries[task.model].can_stack else task.id
+        entry = entries.get(task.model)
+        alike = replace(task, seed=0).id if entry is not None and entry.can_stack else task.id
         groups.setdefault(alike, []).append(task)
     return list(groups.values())
 
@@ -113,6 +124,9 @@ def _finish(task: Task, error: Exception | None, folder: RunFolder, emit: Emit) 
     """Report how a task ended."""
     if error is None:
         emit(Event("done", task.id))
+        return
+    if isinstance(error, TaskPausedError):
+        emit(Event("paused", task.id, error.n_epochs))
         return
     message = f"{type(error).__name__}: {error}"
     reason: Reason = "out of memory" if isinstance(error, MemoryError) or "out of memory" in str(error) else "error"

@@ -6,15 +6,20 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["entries", "keep_log", "move", "umask", "write_text"]
+__all__ = ["entries", "keep_log", "move", "umask", "write_bytes", "write_text"]
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a file so that it is there whole or not at all."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
         Path(name).chmod(0o666 & ~umask())
         Path(name).replace(path)
     finally:

@@ -7,7 +7,7 @@ import json
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pb_cli.plan import Task
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pb_cli.store import RunFolder
 
-__all__ = ["file_record", "problems_of", "read_tables"]
+__all__ = ["failure_records", "file_record", "problems_of", "read_tables"]
 
 SCORES = "metrics.csv"
 
@@ -26,6 +26,16 @@ def file_record(folder: Path) -> dict[str, dict[str, object]]:
     sizes = {path.name: {"bytes": path.stat().st_size} for path in sorted(folder.iterdir()) if path.is_file()}
     hashes = {SCORES: {"sha256": _sha256(folder / SCORES)}} if SCORES in sizes else {}
     return {name: {**record, **hashes.get(name, {})} for name, record in sizes.items() if name != "log.txt"}
+
+
+def failure_records(folder: "RunFolder", tasks: Iterable[Task]) -> list[dict[str, Any]]:
+    """Say of each task that failed what it was and why, for machines."""
+    names = ("held_out", "dose", "model", "profile", "seed")
+    return [
+        {"task": task.id} | {name: getattr(task, name) for name in names} | folder.failure_record(folder.failure(task))
+        for task in tasks
+        if not folder.is_done(task) and folder.failure(task).is_dir()
+    ]
 
 
 def problems_of(folder: "RunFolder", tasks: Iterable[Task]) -> dict[str, str]:

@@ -6,6 +6,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
+
+from pb_cli.manners import traced
 
 __all__ = ["DataProblem", "DefaultGroup", "SuggestingGroup", "split_names", "suggest", "usage_errors"]
 
@@ -32,7 +35,8 @@ class SuggestingGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb; Ctrl-C ends it with exit code 130 wherever it comes."""
         try:
-            return super().invoke(ctx)
+            with traced():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             raise SystemExit(130) from None
@@ -43,9 +47,15 @@ class DefaultGroup(SuggestingGroup):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the first verb before arguments that name none."""
+        if ctx.resilient_parsing and not args:
+            return super().parse_args(ctx, args)  # a shell completes the verb
         if not args or args[0] not in {*self.commands, *ctx.help_option_names}:
             args = [next(iter(self.commands)), *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete verbs, else what the first verb takes: files."""
+        return super().shell_complete(ctx, incomplete) or [CompletionItem(incomplete, type="file")]
 
 
 def suggest(name: str, choices: Iterable[str]) -> str:

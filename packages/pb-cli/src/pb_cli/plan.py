@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pb_cli.experiment import PRESETS, Experiment
 from pb_cli.names import split_names, suggest
+from pb_cli.work import expected_work, training_steps
 
 if TYPE_CHECKING:
     from pb_data import PerturbationData, Split
@@ -59,6 +60,16 @@ class Task:
     def label(self) -> str:
         """`model:profile`, which `pb_models.create` understands."""
         return f"{self.model}:{self.profile}"
+
+    @property
+    def steps(self) -> float:
+        """Training steps at most; 0 for what is not trained in steps."""
+        return training_steps(self.settings)
+
+    @property
+    def work(self) -> float:
+        """Expected time, roughly, in units of a baseline's task."""
+        return expected_work(self.model, self.steps)
 
 
 @dataclass(frozen=True)

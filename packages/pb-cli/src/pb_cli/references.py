@@ -1,13 +1,16 @@
 """What predictions of a held-out unit are scored against: its truth and controls, and what other units show."""
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 import numpy as np
 from anndata import AnnData
 from pb_data import Keys, label_array
-from pb_eval import OtherUnit, Reference, TrainingResponse, fit_basis, other_unit, split_half, training_response
+from pb_eval import Basis, OtherUnit, Reference, TrainingResponse, fit_basis, other_unit, split_half, training_response
 from pb_eval.conditions import Condition
+
+from pb_cli.shared import ALONE, Arrays, Shared
 
 __all__ = ["Condition", "ceilings", "references"]
 
@@ -46,14 +49,14 @@ class Groups:
 
 
 def references(
-    truth: AnnData, control: AnnData, training: AnnData, keys: Keys, unseen: str
+    truth: AnnData, control: AnnData, training: AnnData, keys: Keys, unseen: str, basis: Basis | None = None
 ) -> dict[Condition, Reference]:
     """Collect truth and measured control of every held-out condition, in the PCA of the training cells.
 
     Beside them stands what training shows of other units: the response of other contexts to the same condition, and
     the conditions that a prediction could be mistaken for, those that differ in what the split calls `unseen`.
     """
-    basis, seen, asked = fit_basis(training.X), Groups(training, keys), Groups(truth, keys)
+    basis, seen, asked = basis or fit_basis(training.X), Groups(training, keys), Groups(truth, keys)
     measured, genes = Groups(control, keys), [str(name) for name in truth.var_names]
 
     @cache
@@ -77,10 +80,18 @@ def references(
     return {condition: reference(condition) for condition in asked.conditions}
 
 
-def ceilings(reference: Reference) -> dict[str, float]:
-    """Return what a replicate of a condition scores, by metric; the reference's truth remembers it."""
-    found = reference.truth.remember("ceilings", lambda: split_half(reference))
-    return {name: ceiling.value for name, ceiling in found.items()}
+def ceilings(reference: Reference, key: Mapping[str, Any] | None = None, shared: Shared = ALONE) -> dict[str, float]:
+    """Return what a replicate of a condition scores, by metric; the reference's truth remembers it.
+
+    `key` names unit and condition for the other tasks of a run, which share it.
+    """
+
+    def halve() -> Arrays:
+        found = split_half(reference)
+        return {"metric": np.array(list(found)), "value": np.array([ceiling.value for ceiling in found.values()])}
+
+    found = reference.truth.remember("ceilings", lambda: shared.arrays({"what": "ceilings", **(key or {})}, halve))
+    return dict(zip(found["metric"].tolist(), found["value"].tolist(), strict=True))
 
 
 def response_elsewhere(condition: Condition, seen: Groups) -> TrainingResponse | None:

@@ -44,20 +44,24 @@ def refuse_changed_data(tasks: Iterable[Task], data: Path | None = None, *, chec
     `data` is where the file lies now. Reading a large file for its checksum takes a while; a task does it in any case.
     """
     from pb_data.datasets.registry import check_unchanged
+    from pb_data.labelled.registry import check_files_unchanged
 
-    for path, sha256 in sorted({_file_of(task, data) for task in tasks}):
-        if path and checksum:
+    for path, sha256, dataset in sorted({_file_of(task, data) for task in tasks}):
+        if path and Path(path).is_dir():
+            if checksum:
+                check_files_unchanged(dataset, path, sha256)
+        elif path and checksum:
             check_unchanged(Path(path), sha256)
         elif path and not Path(path).is_file():
             msg = f"the data file {path} is gone; say where it lies now (--data)"
             raise FileNotFoundError(msg)
 
 
-def _file_of(task: Task, data: Path | None) -> tuple[str, str]:
-    """Name the data file of a task and its checksum; an embedded data set has none."""
+def _file_of(task: Task, data: Path | None) -> tuple[str, str, str]:
+    """Name the data file (or folder of files) of a task, its checksum and its set; an embedded one has none."""
     source = task.source
-    path = source.get("path")
-    return ("", "") if path is None else (str(path if data is None else data.absolute()), str(source["sha256"]))
+    path = None if source.get("path") is None else str(source["path"] if data is None else data.absolute())
+    return ("", "", "") if path is None else (path, str(source["sha256"]), str(source["dataset"]))
 
 
 def version_remarks(record: dict[str, Any]) -> list[str]:

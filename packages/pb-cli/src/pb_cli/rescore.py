@@ -1,7 +1,7 @@
 """Score a prediction file: rebuild truth and control from what the file says, then evaluate."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from pb_cli.references import Condition
 from pb_cli.runner import SCORING, Scoring, score
 from pb_cli.unit import Unit, prepare
 
-__all__ = ["rescore"]
+__all__ = ["Matched", "matched", "rescore"]
 
 
 def rescore(path: Path, data: Path | None = None, scoring: Scoring = SCORING, draw: Draw | None = None) -> pd.DataFrame:
@@ -27,6 +27,31 @@ def rescore(path: Path, data: Path | None = None, scoring: Scoring = SCORING, dr
     ------
     ValueError
         If the file is not a valid prediction, its genes are not those of its preprocessing, or its data have changed.
+    """
+    predictions, asked, info = matched(path, data)
+    if draw is not None:
+        for condition, cells in predictions.items():
+            reference = asked.references[condition]
+            draw(info.model, condition.words(), reference.cells(cells.X), reference)
+    rows = score(predictions, asked, info, scoring)
+    return with_quick_floor(rows, asked, info) if scoring.limits else rows
+
+
+class Matched(NamedTuple):
+    """The predicted cells of each measured condition, what they are held against, and what the file says of itself."""
+
+    predictions: dict[Condition, AnnData]
+    unit: Unit
+    info: PredictionInfo
+
+
+def matched(path: Path, data: Path | None = None) -> Matched:
+    """Read a prediction file and rebuild what it is compared with, its conditions only.
+
+    Raises
+    ------
+    ValueError
+        As :func:`rescore`.
     """
     prediction, info = read_prediction(path)
     _check_complete(path, info)
@@ -41,13 +66,8 @@ def rescore(path: Path, data: Path | None = None, scoring: Scoring = SCORING, dr
         known = ", ".join(sorted({condition.perturbation for condition in unit.references}))
         msg = f"{path}: it predicts none of the perturbations measured in {unit.split.held_out!r} ({known})."
         raise ValueError(msg)
-    asked = unit._replace(references={condition: unit.references[condition] for condition in predictions})
-    if draw is not None:
-        for condition, cells in predictions.items():
-            reference = asked.references[condition]
-            draw(info.model, condition.words(), reference.cells(cells.X), reference)
-    rows = score(predictions, asked, info, scoring)
-    return with_quick_floor(rows, asked, info) if scoring.limits else rows
+    asked = {condition: unit.references[condition] for condition in predictions}
+    return Matched(predictions, unit._replace(references=asked), info)
 
 
 def _check_complete(path: Path, info: PredictionInfo) -> None:

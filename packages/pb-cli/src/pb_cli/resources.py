@@ -1,17 +1,19 @@
-"""What a task costs: peak memory, time, the machine it ran on."""
+"""What a task costs: peak memory of processor and GPU, time, the device it ran on."""
 
 import platform
 import resource
 import sys
 import time
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple, Self
 
-__all__ = ["Clocks", "peak_memory", "reset_peak_memory", "versions"]
+__all__ = ["Clocks", "device_costs", "device_name", "peak_memory", "reset_peak_memory", "versions"]
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
+_CPU = Path("/proc/cpuinfo")
 _PACKAGES = ("anndata", "numpy", "pb-cli", "pb-data", "pb-eval", "pb-models", "scanpy", "scipy", "torch")
 
 
@@ -34,7 +36,14 @@ class Clocks(NamedTuple):
 
 
 def reset_peak_memory() -> None:
-    """Start a new measurement, where the kernel allows it (Linux); elsewhere the peak is the process's."""
+    """Start a new measurement, where the kernel allows it (Linux); elsewhere the peak is the process's.
+
+    That of a GPU starts anew where one is in use.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        for number in range(torch.cuda.device_count()):
+            torch.cuda.reset_peak_memory_stats(number)
     if _CLEAR.exists():
         try:
             _CLEAR.write_text("5")
@@ -50,6 +59,37 @@ def peak_memory() -> int:
             return int(line.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def device_costs(device: str) -> dict[str, str | int]:
+    """Say where something was computed and, on a GPU, the most bytes that tensors took there since the last reset.
+
+    >>> sorted(device_costs("cpu"))
+    ['device', 'device_name']
+    """
+    costs: dict[str, str | int] = {"device": device, "device_name": device_name(device)}
+    if device.startswith("cuda"):
+        import torch
+
+        costs["peak_gpu_memory_bytes"] = int(torch.cuda.max_memory_allocated(device))
+    return costs
+
+
+def device_name(device: str) -> str:
+    """Name the model of a GPU, or of this machine's processor."""
+    if not device.startswith("cuda"):
+        return _processor()
+    import torch
+
+    return str(torch.cuda.get_device_name(device))
+
+
+@cache
+def _processor() -> str:
+    """Ask the kernel for the processor's model; its architecture where there is no answer."""
+    lines = _CPU.read_text(encoding="utf-8").splitlines() if _CPU.exists() else []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()
 
 
 def versions() -> dict[str, str]:

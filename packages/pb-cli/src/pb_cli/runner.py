@@ -26,13 +26,16 @@ from pb_eval import (
 from pb_eval.metric import DRAWS
 from pb_eval.table import merge_tables
 from pb_models import Model, TrainingStep
+from pb_models.pairing import keeping_pairs
 
 from pb_cli.files import write_text
 from pb_cli.merging import file_record
+from pb_cli.pausing import PAUSE, TaskPausedError
 from pb_cli.plan import Task
 from pb_cli.references import Condition, ceilings
-from pb_cli.resources import Clocks, peak_memory, reset_peak_memory, versions
-from pb_cli.store import RunFolder
+from pb_cli.resources import Clocks, device_costs, peak_memory, reset_peak_memory, versions
+from pb_cli.shared import Shared
+from pb_cli.store import SHARED, RunFolder
 from pb_cli.supervised.task import SupervisedTask
 from pb_cli.unit import Unit, prepare
 
@@ -80,14 +83,18 @@ def run_tasks(
     if isinstance(first := tasks[0], SupervisedTask):
         from pb_cli.supervised.run import run_supervised
 
-        run_supervised(first, folder, progress=progress)
+        run_supervised(first, folder, data=data, progress=progress)
         return
     with ExitStack() as stack:
         drafts = [stack.enter_context(folder.writing(task)) for task in tasks]
         logs = [stack.enter_context((draft / "log.txt").open("w", encoding="utf-8", buffering=1)) for draft in drafts]
 
+        resumable = pb_models.Resumable(folder.training_state(first), lambda: PAUSE.asked)
+
         def report(step: TrainingStep) -> None:
             for log in logs:
+                if resumable.resumed_after == step.epoch - 1 > 0:
+                    log.write(f"goes on after epoch {resumable.resumed_after}\n")
                 log.write(f"epoch {step.epoch}/{step.n_epochs} loss {step.loss:.6g} monitor {step.monitor}\n")
             if progress is not None:
                 progress(step)
@@ -95,9 +102,13 @@ def run_tasks(
         for task, log in zip(tasks, logs, strict=True):
             log.write(f"{task.label} seed {task.seed}, held out: {task.held_out!r}\n")
         clocks = Clocks.read()
-        unit = unit_of(tasks[0], data)
+        unit = unit_of(tasks[0], data, folder.path / SHARED)
         reset_peak_memory()
-        models = fit(tasks, unit, device=device, progress=report)
+        try:
+            with keeping_pairs(Shared(folder.path / SHARED).arrays):
+                models = fit(tasks, unit, device=device, progress=report, resumable=resumable)
+        except pb_models.PausedError as paused:
+            raise TaskPausedError(paused.n_epochs) from None
         for task, model, draft, log in zip(tasks, models, drafts, logs, strict=True):
             fitted = predict(model, unit)
             fitted.costs.update(clocks.since(len(tasks)))
@@ -105,21 +116,29 @@ def run_tasks(
             write_task(task, unit, fitted, draft, save_model=save_model, bootstrap=bootstrap)
 
 
-def unit_of(task: Task, data: Path | None = None) -> Unit:
+def unit_of(task: Task, data: Path | None = None, shared: Path | None = None) -> Unit:
     """Prepare what a task trains on and is scored against; `data` is where the data file lies now."""
     source = task.source if data is None else task.source | {"path": str(data.absolute())}
-    unit = prepare(source, task.split, task.split_parameters, task.split_hash, task.preprocess)
+    unit = prepare(source, task.split, task.split_parameters, task.split_hash, task.preprocess, shared)
     return unit.at_dose(task.dose)
 
 
 def fit(
-    tasks: Sequence[Task], unit: Unit, *, device: str, progress: Callable[[TrainingStep], None] | None = None
+    tasks: Sequence[Task],
+    unit: Unit,
+    *,
+    device: str,
+    progress: Callable[[TrainingStep], None] | None = None,
+    resumable: pb_models.Resumable | None = None,
 ) -> list[Model]:
-    """Fit the model of each task on training cells, all in one pass where there are several."""
+    """Fit the model of each task on training cells, all in one pass where there are several.
+
+    One alone is stopped and continued by `resumable`; several run through.
+    """
     models = [pb_models.create(task.label, **task.settings) for task in tasks]
     options: dict[str, Any] = {"keys": unit.keys, "validation": unit.validation, "device": device, "progress": progress}
     if len(models) == 1:
-        return [models[0].fit(unit.training, seed=tasks[0].seed, **options)]
+        return [models[0].fit(unit.training, seed=tasks[0].seed, resumable=resumable, **options)]
     return pb_models.fit_together(models, unit.training, seeds=[task.seed for task in tasks], **options)
 
 
@@ -135,7 +154,7 @@ def predict(model: Model, unit: Unit) -> Fitted:
         "predict_seconds": round(time.perf_counter() - start, 3),
         "peak_memory_bytes": peak_memory(),
         "n_parameters": model.n_parameters,
-        "device": str(model.fit_record.get("device", "cpu")),
+        **device_costs(str(model.fit_record.get("device", "cpu"))),
         "host": platform.node(),
         "trained_together": model.fit_record.get("together", 1),
     }
@@ -169,6 +188,8 @@ def score(
     tables = []
     for condition, prediction in predictions.items():
         reference = unit.references[condition]
+        if scoring.limits:
+            unit.ceilings(condition)  # remembered by the reference
         tables.append(score_cells(reference.cells(prediction.X), reference, info, condition, scoring))
     return merge_tables(tables)
 
@@ -178,8 +199,8 @@ def score_cells(
 ) -> "pd.DataFrame":
     """Compare predicted with measured cells of one condition: one row per metric.
 
-    The ceiling is computed here, once a process and unit, so that a task needs nothing but its line: it costs about as
-    much as scoring three predictions. The floor is known when the baselines are: `RunFolder.collect`.
+    The ceiling costs about as much as scoring three predictions; it is computed once a unit, and the tasks of a run
+    share it. The floor is known when the baselines are: `RunFolder.collect`.
     """
     scores = evaluate(prediction, reference)
     return result_rows(

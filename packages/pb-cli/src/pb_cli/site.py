@@ -24,7 +24,7 @@ from typing import Any
 
 from pb_cli.names import suggest
 
-__all__ = ["OPTIONS", "Site", "multiply_memory", "multiply_time", "read_site"]
+__all__ = ["OPTIONS", "Site", "multiply_memory", "multiply_time", "read_site", "seconds_of", "usual_site"]
 
 #: options with a flag of their own
 OPTIONS = ("partition", "account", "qos", "time", "mem", "cpus-per-task", "gres", "constraint", "dependency")
@@ -70,7 +70,7 @@ def read_site(
     ValueError
         If the file or an argument is not as it should be.
     """
-    found = path or (_usual() if usual else None)
+    found = path or (usual_site() if usual else None)
     values = _parse(found) if found else {}
     options = {str(name): str(value) for name, value in values.get("sbatch", {}).items()}
     options |= {name: value for name, value in flags.items() if value is not None}
@@ -78,8 +78,8 @@ def read_site(
     return Site(options, **{name: str(value) for name, value in values.items() if name != "sbatch"})
 
 
-def _usual() -> Path | None:
-    """Find the file at its usual places."""
+def usual_site() -> Path | None:
+    """Find the file at its usual places; None where there is none."""
     named = os.environ.get("PB_SITE")
     config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     path = Path(named) if named else config / "pb" / "site.toml"
@@ -125,10 +125,21 @@ def multiply_memory(text: str, factor: float) -> str:
 
 
 def multiply_time(text: str, factor: float) -> str:
-    """Multiply a time limit as Slurm writes it: minutes, M:S, H:M:S, D-H, D-H:M or D-H:M:S.
+    """Multiply a time limit as Slurm writes it.
 
     >>> multiply_time("30", 2), multiply_time("12:00:00", 3), multiply_time("1-12", 2)
     ('0-01:00:00', '1-12:00:00', '3-00:00:00')
+    """
+    minutes, seconds = divmod(round(seconds_of(text) * factor), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours // 24}-{hours % 24:02d}:{minutes:02d}:{seconds:02d}"
+
+
+def seconds_of(text: str) -> int:
+    """Read a time limit as Slurm writes it: minutes, M:S, H:M:S, D-H, D-H:M or D-H:M:S.
+
+    >>> seconds_of("30"), seconds_of("1:30"), seconds_of("1-12")
+    (1800, 90, 129600)
     """
     days, dash, clock = text.strip().rpartition("-")
     parts = clock.split(":")
@@ -140,7 +151,4 @@ def multiply_time(text: str, factor: float) -> str:
         hours, minutes, seconds = numbers + [0] * (3 - len(numbers))
     else:
         hours, minutes, seconds = {1: [0, *numbers, 0], 2: [0, *numbers], 3: numbers}[len(numbers)]
-    total = round((((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds) * factor)
-    minutes, seconds = divmod(total, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours // 24}-{hours % 24:02d}:{minutes:02d}:{seconds:02d}"
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds

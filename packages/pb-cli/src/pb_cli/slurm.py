@@ -4,13 +4,16 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
-from pb_cli.site import Site
+from pb_cli.site import Site, seconds_of
 from pb_cli.store import Reason
 from pb_cli.whereabouts import slurm_element
 
@@ -27,6 +30,7 @@ __all__ = [
     "noted",
     "queued",
     "render",
+    "requeue",
     "submit",
     "why_stopped",
 ]
@@ -51,6 +55,8 @@ NOTES: dict[str, Reason] = {
 }
 WAITING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT", "CONFIGURING"}
 ACTIVE = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
+WARNING = 120  # seconds before the time limit, or a fifth of it
+NEAR = 900  # seconds to the end at which a warning is taken for that of the time limit
 LARGEST_CHUNK = 2000  # elements of one job: each leaves a file with its output in one folder
 
 
@@ -95,17 +101,25 @@ def call(*command: str, seconds: float = 60) -> str:
         raise SlurmError(msg)
     foreign = ("SQUEUE_", "SBATCH_", "SACCT_")  # a user's own formats would not be understood
     environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    started = subprocess.Popen(  # noqa: S603 (a list of arguments, no shell)
+        [program, *command[1:]],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
     try:
-        done = subprocess.run(  # noqa: S603 (a list of arguments, no shell)
-            [program, *command[1:]], capture_output=True, text=True, check=False, timeout=seconds, env=environment
-        )
+        said, complaint = started.communicate(timeout=seconds)
     except subprocess.TimeoutExpired as error:
+        os.killpg(started.pid, signal.SIGKILL)  # what a wrapper script has started holds the pipes open
+        started.communicate()
         msg = f"{command[0]} did not answer within {seconds:g} seconds."
         raise SlurmError(msg) from error
-    if done.returncode:
-        msg = f"{command[0]} says: {done.stderr.strip() or f'exit code {done.returncode}'}"
+    if started.returncode:
+        msg = f"{command[0]} says: {complaint.strip() or f'exit code {started.returncode}'}"
         raise SlurmError(msg)
-    return done.stdout
+    return said
 
 
 def render(site: Site, array: str, chunk: Chunk, *, most: int | None, flags: Sequence[str]) -> str:
@@ -122,6 +136,8 @@ def render(site: Site, array: str, chunk: Chunk, *, most: int | None, flags: Seq
         "output": chunk.output(array),
         "open-mode": "append",
         "cpus-per-task": "1",
+        "requeue": "",
+        "signal": f"USR1@{_warning(site.sbatch.get('time', ''))}",
         **site.sbatch,
     }
     lines = "\n".join(f"#SBATCH {_option(*pair)}" for pair in options.items())
@@ -135,6 +151,15 @@ def render(site: Site, array: str, chunk: Chunk, *, most: int | None, flags: Seq
     }
     text = re.sub("|".join(map(re.escape, parts)), lambda found: parts[found[0]], template)
     return "".join(f"{line.rstrip()}\n" for line in text.splitlines() if line.strip())
+
+
+def _warning(limit: str) -> int:
+    """Say how many seconds before its time limit a job is warned."""
+    try:
+        seconds = seconds_of(limit)
+    except ValueError:  # UNLIMITED, or the partition's own
+        seconds = 0
+    return min(WARNING, max(1, seconds // 5)) if seconds else WARNING
 
 
 def _option(name: str, value: str) -> str:
@@ -164,9 +189,9 @@ def submit(script: Path, folder: Path, output: str, dependency: str = "") -> str
     return answer.strip().partition(";")[0]
 
 
-def max_array_size() -> int:
+def max_array_size(seconds: float = 60) -> int:
     """How many elements a job may have: the cluster's MaxArraySize caps the index, which starts at 0 here."""
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", call("scontrol", "show", "config"), re.MULTILINE)
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", call("scontrol", "show", "config", seconds=seconds), re.MULTILINE)
     return min(int(found[1]), LARGEST_CHUNK) if found else 1000
 
 
@@ -223,7 +248,7 @@ def noted(output: Path) -> Reason | None:
 
 
 def why_stopped() -> Reason:
-    """Ask Slurm why it is ending the job of this process; `stopped` where it does not say."""
+    """Ask Slurm why it is ending the job of this process, or has warned it; `stopped` where it does not say."""
     element = slurm_element()
     if element is None:
         return "stopped"
@@ -232,5 +257,31 @@ def why_stopped() -> Reason:
         text = call("scontrol", "--oneliner", "show", "job", job if index is None else f"{job}_{index}", seconds=10)
     except SlurmError:
         return "stopped"
-    found = re.search(r"\bJobState=(\w+)", text)
-    return REASONS.get(found[1], "stopped") if found else "stopped"
+    said = dict(re.findall(r"\b(JobState|PreemptTime|EndTime)=(\S+)", text))
+    if said.get("JobState") != "RUNNING":
+        return REASONS.get(said.get("JobState", ""), "stopped")
+    if said.get("PreemptTime", "None") != "None":
+        return "preempted"
+    return "time limit" if _is_near(said.get("EndTime", "")) else "stopped"
+
+
+def _is_near(end: str) -> bool:
+    """Whether the end of a job, in local time as Slurm writes it, is so near that a warning means the time limit."""
+    with suppress(ValueError):
+        return (datetime.fromisoformat(end) - datetime.now()).total_seconds() < NEAR
+    return False
+
+
+def requeue() -> None:
+    """Put the array element of this process back into the queue; Slurm ends this process when it pleases.
+
+    Raises
+    ------
+    SlurmError
+        If there is no such element, or Slurm refuses.
+    """
+    element = slurm_element()
+    if element is None or element[1] is None:
+        msg = "This process belongs to no array of Slurm."
+        raise SlurmError(msg)
+    call("scontrol", "requeue", f"{element[0]}_{element[1]}")

@@ -5,11 +5,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeGuard
 
 from pb_cli.arrays import Array, read_arrays
 from pb_cli.claims import is_busy, read_claims
 from pb_cli.plan import Task
+from pb_cli.schedule import Forecast, read_forecast
 from pb_cli.slurm import ACTIVE, REASONS, WAITING, Element, SlurmError, accounted, noted, queued
 from pb_cli.store import RunFolder
 
@@ -23,7 +24,8 @@ _BY_SIGNAL = {"cancelled", "node failure", "preempted", "stopped", "time limit"}
 class State(NamedTuple):
     """How one task stands; a failed one has a reason in a word or two, and a sentence.
 
-    `pending`: submitted and not begun. `missing`: neither done nor submitted.
+    `pending`: submitted and not begun, or to go on; it has a reason where its training was stopped. `missing`: neither
+    done nor submitted.
     """
 
     state: Literal["done", "running", "pending", "failed", "missing"]
@@ -60,24 +62,20 @@ class Survey:
                 continue
         return found
 
+    @cached_property
+    def forecast(self) -> Forecast:
+        """What finished tasks say of those to come."""
+        return read_forecast(self.folder, self.those("done"))
+
     @property
     def seconds_left(self) -> float | None:
-        """Estimate the time left from what tasks of the same model have taken, as many at a time as run now."""
-        known: dict[str, list[float]] = {}
-        for task in self.those("done"):
-            if task.id in self.costs:
-                known.setdefault(task.label, []).append(task_seconds(self.costs[task.id]))
+        """Estimate the time left, as many tasks at a time as run now; None where nothing is left or finished."""
         left = self.those("running", "pending", "missing")
-        if not known or not left:
+        if not left or not self.forecast.is_measured:
             return None
-        means = {label: sum(values) / len(values) for label, values in known.items()}
-        typical = sum(means.values()) / len(means)
-        return sum(means.get(task.label, typical) for task in left) / max(1, self.counts["running"])
-
-
-def task_seconds(costs: Mapping[str, Any]) -> float:
-    """How long a task took; older runs know of fit and prediction only."""
-    return float(costs.get("seconds", costs.get("fit_seconds", 0) + costs.get("predict_seconds", 0)))
+        kinds = {task.label: task for task in left}
+        numbers = Counter(task.label for task in left)
+        return self.forecast.left(((kinds[label], n) for label, n in numbers.items()), self.counts["running"])
 
 
 def survey(folder: RunFolder, tasks: Sequence[Task]) -> Survey:
@@ -130,12 +128,13 @@ class _Known(NamedTuple):
         claim, failure = self.claims.get(task_id), self.failures.get(task_id)
         if claim and (is_busy(claim) or now in ACTIVE):
             return State("running")
+        waiting = State("pending", failure["reason"], failure["message"]) if _is_paused(failure) else State("pending")
         if now in WAITING:
-            return State("pending")
+            return waiting
         if element and array and now in ACTIVE and len(array.elements[_number(element)]) == 1:
             return State("running")  # a failure would be that of the attempt before, which Slurm repeats
         if failure and now in ACTIVE and failure["reason"] in _BY_SIGNAL:
-            return State("pending")
+            return waiting
         if failure and (array is None or _is_of(failure, array)):
             return self._ended(failure["reason"], failure["message"], element, array)
         if now in ACTIVE:
@@ -160,6 +159,11 @@ class _Known(NamedTuple):
         output = output_of(self.folder, array, element)
         note = noted(output) if said == "error" else said
         return State("failed", note or reason, f"{message} Output: {output}")
+
+
+def _is_paused(failure: Mapping[str, Any] | None) -> TypeGuard[Mapping[str, Any]]:
+    """Whether a training was stopped that goes on when its task runs again."""
+    return bool(failure and failure.get("epochs"))
 
 
 def _is_of(failure: Mapping[str, Any], array: Array) -> bool:

@@ -7,12 +7,14 @@
     RUN/tasks/<id>/         a finished task: manifest.json, prediction.h5ad, model/, metrics.csv, log.txt, task.json
     RUN/failed/<id>/        the last failure of a task: failure.json, traceback.txt, log.txt
     RUN/running/            who works on which task, and what is being written
+    RUN/paused/<id>/        the state of a training that was stopped, until its task is finished: training.safetensors
     RUN/arrays/<name>/      what was submitted to Slurm: tasks.txt, submitted.json, scripts, output
+    RUN/shared/             what several tasks need and one has computed; may be removed
     RUN/results.csv, .parquet   all scores, one row per unit and metric
     RUN/tasks.csv           one row per task: status, seconds, memory, parameters, device
 
-In a run of more than 4,000 tasks, `tasks`, `failed` and `running` have a folder for each first two digits of the id
-between: 100,000 tasks make 256 folders of some hundred each.
+In a run of more than 4,000 tasks, `tasks`, `failed`, `running` and `paused` have a folder for each first two digits of
+the id between: 100,000 tasks make 256 folders of some hundred each.
 """
 
 import fcntl
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Failure", "Reason", "RunFolder"]
 
-LOCK = ".lock"
+LOCK, SHARED = ".lock", "shared"
 FLAT = 4000  # tasks whose results lie side by side
 _FAN = 2  # digits of an id that name its folder where there are more
 _LEFTOVERS = {LOCK, "run.json"}
@@ -48,11 +50,12 @@ Reason = Literal[
 
 
 class Failure(NamedTuple):
-    """Why a task failed, in a word, in a sentence, and in full."""
+    """Why a task failed, in a word, in a sentence, and in full; `epochs` of its training are kept."""
 
     reason: Reason
     message: str
     traceback: str = ""
+    epochs: int = 0
 
 
 class RunFolder:
@@ -134,7 +137,7 @@ class RunFolder:
             yield
 
     def place(self, kind: str, task_id: str) -> Path:
-        """Say where something of a task lies: `tasks`, `failed` or `running`."""
+        """Say where something of a task lies: `tasks`, `failed`, `running` or `paused`."""
         folder = self.path / kind
         return (folder / task_id[:_FAN] if self._fans_out else folder) / task_id
 
@@ -151,6 +154,10 @@ class RunFolder:
     def failure(self, task: Task) -> Path:
         """Say where the last failure of a task lies."""
         return self._found("failed", task.id)
+
+    def training_state(self, task: Task) -> Path:
+        """Say where the state of a training that was stopped lies."""
+        return self.place("paused", task.id) / "training.safetensors"
 
     def _found(self, kind: str, task_id: str) -> Path:
         """Say where it is, or belongs where it is not yet."""
@@ -186,7 +193,8 @@ class RunFolder:
             shutil.rmtree(draft, ignore_errors=True)
             raise
         move(draft, self.task(task))
-        shutil.rmtree(self.failure(task), ignore_errors=True)
+        for leftover in (self.failure(task), self.place("paused", task.id)):
+            shutil.rmtree(leftover, ignore_errors=True)
 
     def discard(self, task: Task) -> None:
         """Remove what a killed process was writing of a task, and keep its log under `failed/`."""
@@ -204,6 +212,7 @@ class RunFolder:
         else:
             (folder / "traceback.txt").unlink(missing_ok=True)
         record = {"reason": failure.reason, "message": failure.message, "time": round(time.time(), 3), **whereabouts()}
+        record |= {"epochs": failure.epochs} if failure.epochs else {}
         write_text(folder / "failure.json", json.dumps(record, ensure_ascii=False) + "\n")
 
     def failure_record(self, folder: Path) -> dict[str, Any]:
@@ -226,14 +235,23 @@ class RunFolder:
         The floor of a unit is the best of all baselines of the run. `leave_out` are the ids of tasks whose results are
         refused.
         """
-        import pandas as pd
-        from pb_eval import with_floor, write_table
+        from pb_eval import write_table
+
+        done = [task for task in tasks if self.is_done(task) and task.id not in leave_out]
+        results = self.scores(done)
+        for name in ("results.csv", "results.parquet"):
+            write_table(results, self.path / name)
+        write_text(self.path / "tasks.csv", self.costs(tasks, done).to_csv(index=False))
+        return results
+
+    def scores(self, done: Sequence[Task]) -> "pd.DataFrame":
+        """Merge the scores of finished tasks, with the floor of each unit; nothing is written."""
+        from pb_eval import with_floor
         from pb_eval.table import merge_tables
         from pb_models.registry import model_entries
 
         from pb_cli.merging import read_tables
 
-        done = [task for task in tasks if self.is_done(task) and task.id not in leave_out]
         results = merge_tables([read_tables([self.task(task) / "metrics.csv" for task in done])])
         simple = [name for name, entry in model_entries().items() if entry.is_baseline]
         goals = None
@@ -241,16 +259,19 @@ class RunFolder:
             from pb_cli.supervised.scores import label_baselines, label_goals
 
             simple, goals = label_baselines(), label_goals()
-        results = with_floor(results, results[results["model"].isin(simple)], goals=goals)
-        for name in ("results.csv", "results.parquet"):
-            write_table(results, self.path / name)
+        return with_floor(results, results[results["model"].isin(simple)], goals=goals)
+
+    def costs(self, tasks: Sequence[Task], done: Sequence[Task]) -> "pd.DataFrame":
+        """Lay out a row a task: its status, and what it cost if its results count."""
+        import pandas as pd
+
         whole = {task.id for task in done}
-        costs = [
-            {"task": task.id, "status": self._status(task)} | self._costs(task, whole=task.id in whole)
-            for task in tasks
-        ]
-        write_text(self.path / "tasks.csv", pd.DataFrame(costs).to_csv(index=False))
-        return results
+        return pd.DataFrame(
+            [
+                {"task": task.id, "status": self._status(task)} | self._costs(task, whole=task.id in whole)
+                for task in tasks
+            ]
+        )
 
     @property
     def _plan(self) -> Path:

@@ -7,11 +7,12 @@ from typing import Any
 import click
 from pb_eval.metric import DRAWS
 
-from pb_cli.arrays import Array, draft_array, pack, submit_array
+from pb_cli.arrays import Array, draft_array, submit_array
 from pb_cli.console import messages
-from pb_cli.execute import Options
+from pb_cli.execute import Options, group_seeds
 from pb_cli.names import DataProblem
 from pb_cli.plan import Task
+from pb_cli.schedule import Forecast, pack
 from pb_cli.site import OPTIONS, Site, read_site
 from pb_cli.slurm import SlurmError, max_array_size
 from pb_cli.states import Survey, survey
@@ -65,9 +66,16 @@ def surveyed(folder: RunFolder, tasks: Sequence[Task]) -> Survey:
     return found
 
 
-def make_array(tasks: Sequence[Task], site: Site, flags: dict[str, Any], options: Sequence[str]) -> Array:
-    """Pack tasks into the elements of an array."""
-    elements = pack(tasks, flags["tasks_per_job"] or 1, ensemble="--ensemble" in options)
+def make_array(
+    tasks: Sequence[Task],
+    site: Site,
+    flags: dict[str, Any],
+    options: Sequence[str],
+    forecast: Forecast | None = None,
+) -> Array:
+    """Pack tasks into the elements of an array, with `--ensemble` keeping seeds together that are trained together."""
+    groups = group_seeds(tasks) if "--ensemble" in options else [[task] for task in tasks]
+    elements = pack(groups, flags["tasks_per_job"] or 1, forecast)
     try:
         largest = max_array_size()
     except SlurmError as error:

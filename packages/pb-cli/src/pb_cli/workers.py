@@ -5,13 +5,15 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
 from pb_cli.claims import Claims
 from pb_cli.execute import Emit, Event, Options, run_group, take
+from pb_cli.pausing import PAUSE
 from pb_cli.plan import Task
 from pb_cli.store import Failure, RunFolder
 
@@ -29,6 +31,8 @@ def run_in_workers(
     workers = [Worker(folder, options) for _ in range(min(options.jobs, len(waiting)))]
     try:
         while waiting or any(worker.tasks for worker in workers):
+            if PAUSE.asked:
+                waiting.clear()
             for worker in workers:
                 while waiting and not worker.tasks:
                     worker.start(take(waiting.popleft(), folder, claims, emit))
@@ -86,14 +90,14 @@ class Worker:
             return False
         if event is _GROUP_ENDED:
             return False
-        if event.kind in ("done", "failed"):
+        if event.kind in ("done", "failed", "paused"):
             self.unfinished = [task for task in self.unfinished if task.id != event.task_id]
         emit(event)
         return True
 
     def failure(self) -> Failure:
         """Say how the process ended, and forget it."""
-        self.process.join()
+        self._end()
         code, self.process = self.process.exitcode, None
         self.connection.close()
         if memory_kills() > self._kills_before:
@@ -110,23 +114,41 @@ class Worker:
         if self.tasks:
             self.process.kill()
         self.connection.close()
-        self.process.join()
+        self._end()
         for task in self.unfinished:
             self.folder.discard(task)
+
+    def _end(self) -> None:
+        self.process.join()
+        PAUSE.remove(self.process.pid)
 
     def _spawn(self) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, other = context.Pipe()
         self.process = context.Process(target=_serve, args=(other, self.folder.path, self.options), daemon=True)
-        self.process.start()
+        with _warning_held():
+            self.process.start()
         other.close()  # so that the end of the process is the end of the connection
+        PAUSE.add(self.process.pid)
+
+
+@contextmanager
+def _warning_held() -> Iterator[None]:
+    """Hold SIGUSR1 back inside the block, and in processes that begin there: it would kill them before they know it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _serve(connection: Connection, path: Path, options: Options) -> None:
-    """Run the tasks that come, until none will; signals are the parent's business."""
+    """Run the tasks that come, until none will; signals, but the warning, are the parent's business."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, lambda _number, _frame: PAUSE.ask())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
     while True:
         try:
             tasks = connection.recv()

@@ -41,7 +41,7 @@ __all__ = [
 SCHEMA_VERSION = 1
 Scale = Literal["log1p", "counts"]
 
-_INTEGERS = ("schema_version", "seed", "peak_memory_bytes", "n_parameters")
+_INTEGERS = ("schema_version", "seed", "peak_memory_bytes", "peak_gpu_memory_bytes", "n_parameters")
 _FLOATS = ("fit_seconds", "predict_seconds")
 _MAPPINGS = ("source", "split_parameters", "preprocess", "settings", "versions")
 _WANTED = {
@@ -92,8 +92,10 @@ class PredictionInfo:
     fit_seconds: float | None = None
     predict_seconds: float | None = None
     peak_memory_bytes: int | None = None
+    peak_gpu_memory_bytes: int | None = None
     n_parameters: int | None = None
     device: str = ""
+    device_name: str = ""
 
     def to_uns(self) -> dict[str, str | int | float]:
         """Return the plain scalars and JSON texts that `uns["pb"]` holds; `None` is left out."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pb_eval.goals import Goal
 
-__all__ = ["TESTS", "Comparison", "Verdict", "compare"]
+__all__ = ["TESTS", "Comparison", "Verdict", "compare", "differences"]
 
 TESTS: dict[str, Callable[[NDArray[np.float64]], float]] = {"wilcoxon": signed_rank, "sign-flip": sign_flip}
 
@@ -192,7 +192,7 @@ def _pairs(merit: pd.DataFrame, test: str, level: float) -> tuple[pd.DataFrame, 
     table, names = merit.to_numpy(), list(merit.index)
     chosen = np.array(list(combinations(range(len(names)), 2)), dtype=int).reshape(-1, 2)
     first, second = table[chosen[:, 0]], table[chosen[:, 1]]
-    d = _differences(first, second)  # pairs x units
+    d = differences(first, second)  # pairs x units
     pvalues = np.array([TESTS[test](row) for row in d])
     adjusted = holm(pvalues)
     significant = adjusted <= level
@@ -217,7 +217,7 @@ def _pairs(merit: pd.DataFrame, test: str, level: float) -> tuple[pd.DataFrame, 
 _SIDES = [(side, name, part) for side in (1, 2) for part, name in enumerate(ROW)]
 
 
-def _differences(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+def differences(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
     """Differences of merits; what rounding leaves between equal ones is 0."""
     difference = first - second
     return np.where(np.abs(difference) > _ROUNDING * np.maximum(np.abs(first), np.abs(second)), difference, 0.0)
@@ -229,7 +229,7 @@ def _gains(merit: pd.DataFrame, is_baseline: NDArray[np.bool_]) -> pd.DataFrame:
     if floors.empty:
         return pd.DataFrame(np.nan, index=merit.index, columns=["gain", "gain_low", "gain_high"])
     best = merit.loc[[floors.idxmax()]].to_numpy()
-    d = _differences(merit.to_numpy(), best)
+    d = differences(merit.to_numpy(), best)
     bounds = [shift_interval(row) if row.any() else (math.nan, math.nan) for row in d]
     return pd.DataFrame(np.column_stack([d.mean(axis=1), bounds]), merit.index, ["gain", "gain_low", "gain_high"])
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from pb_eval.reference import Cells, Reference
 
-__all__ = ["draw_condition"]
+__all__ = ["draw_cells", "draw_condition", "draw_means", "draw_shifts"]
 
 _COLOURS = dict(zip(GROUPS, ("#7F7F7F", "#0072B2", "#D55E00"), strict=True))
 _MARKERS = dict(zip(GROUPS, ("o", "s", "^"), strict=True))
@@ -70,15 +70,15 @@ def draw_condition(
     _write_table(genes, folder / "genes.csv")
     _write_table(gene_errors(prediction, reference), folder / "gene_errors.csv")
     _write_table(top, folder / "top_genes.csv")
-    _draw(folder / "means.png", title, (3.5, 3.5), lambda axes: _means(axes, genes, values))
-    _draw(folder / "shifts.png", title, (3.5, 3.5), lambda axes: _shifts(axes, genes, values))
+    _draw(folder / "means.png", title, (3.5, 3.5), lambda axes: draw_means(axes, genes, values))
+    _draw(folder / "shifts.png", title, (3.5, 3.5), lambda axes: draw_shifts(axes, genes, values))
     _draw(folder / "top_genes_dots.png", title, (7.0, 2.2), lambda axes: _dots(axes, top))
     _draw(folder / "top_genes_violins.png", title, (7.0, 2.6), lambda axes: _violins(axes, prediction, reference))
     for name in ("pca", "umap") if umap else ("pca",):
         places = embedding(prediction, reference, umap=name == "umap")
         if places is not None:
             _write_table(places, folder / f"{name}.csv")
-            _draw(folder / f"{name}.png", title, (3.5, 3.7), partial(_cells, places=places))
+            _draw(folder / f"{name}.png", title, (3.5, 3.7), partial(draw_cells, places=places))
 
 
 def _draw(path: Path, title: str, size: tuple[float, float], fill: Callable[[Axes], None]) -> None:
@@ -97,7 +97,7 @@ def _write_table(table: pd.DataFrame, path: Path) -> None:
     write_atomic(path, table.to_csv(index=False, lineterminator="\n").encode())
 
 
-def _means(axes: Axes, genes: pd.DataFrame, values: Mapping[str, float]) -> None:
+def draw_means(axes: Axes, genes: pd.DataFrame, values: Mapping[str, float]) -> None:
     """Scatter predicted against true means."""
     _gene_points(axes, genes, "true_mean", "predicted_mean")
     names = {"r2_mean_all": "all genes", "r2_mean_top100": "top 100", "r2_mean_top20": "top 20"}
@@ -107,7 +107,7 @@ def _means(axes: Axes, genes: pd.DataFrame, values: Mapping[str, float]) -> None
     axes.set_ylabel("predicted mean expression (log1p)")
 
 
-def _shifts(axes: Axes, genes: pd.DataFrame, values: Mapping[str, float]) -> None:
+def draw_shifts(axes: Axes, genes: pd.DataFrame, values: Mapping[str, float]) -> None:
     """Scatter predicted against true shifts."""
     axes.axhline(0, color="#D9D9D9", linewidth=0.6, zorder=0)
     axes.axvline(0, color="#D9D9D9", linewidth=0.6, zorder=0)
@@ -183,7 +183,7 @@ def _violins(axes: Axes, prediction: Cells, reference: Reference) -> None:
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
-def _cells(axes: Axes, places: pd.DataFrame) -> None:
+def draw_cells(axes: Axes, places: pd.DataFrame) -> None:
     """Scatter the cells of each group."""
     for group in GROUPS:
         chosen, marker = places[places["group"] == group], _MARKERS[group]

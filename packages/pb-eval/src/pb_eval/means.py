@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,7 +32,7 @@ __all__ = [
     "wmse_mean",
 ]
 
-_ROWS = 512
+_ROWS = 256
 
 
 def pearson(truth: NDArray[np.float64], prediction: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -104,15 +105,25 @@ def resampled_means(matrix: Matrix, *, draws: int = 100, fraction: float = 0.8, 
     """
     n_cells, n_genes = (int(length) for length in matrix.shape)
     size = max(1, int(fraction * n_cells))
-    members = np.zeros((draws, n_cells))
-    for draw in range(draws):
-        members[draw, subsample(n_cells, size, seed + draw)] = 1.0
-    sums = np.zeros((draws, n_genes))
+    members = _members(n_cells, size, draws, seed)
+    sums, product = np.zeros((draws, n_genes)), np.empty((draws, n_genes))
+    buffer = np.empty((min(_ROWS, n_cells), n_genes))
     for start in range(0, n_cells, _ROWS):
         rows = matrix[start : start + _ROWS]
-        block = rows if isinstance(rows, np.ndarray) else rows.toarray()
-        sums += members[:, start : start + _ROWS] @ block.astype(np.float64)  # (draws, rows) @ (rows, genes)
+        block = buffer[: rows.shape[0]]
+        block[:] = rows if isinstance(rows, np.ndarray) else rows.toarray()
+        sums += np.matmul(members[:, start : start + _ROWS].astype(np.float64), block, out=product)
     return sums / size
+
+
+@lru_cache(maxsize=8)  # of truth and prediction, mostly of one size
+def _members(n_cells: int, size: int, draws: int, seed: int) -> NDArray[np.bool_]:
+    """Whether each draw takes each cell, ``(draws, cells)``."""
+    members = np.zeros((draws, n_cells), dtype=bool)
+    for draw in range(draws):
+        members[draw, subsample(n_cells, size, seed + draw)] = True
+    members.flags.writeable = False
+    return members
 
 
 def r2_mean_all(prediction: Cells, reference: Reference) -> Numbers:

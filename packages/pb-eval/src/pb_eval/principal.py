@@ -1,11 +1,16 @@
-"""Principal axes of many cells, by the block Lanczos method."""
+"""Principal axes of many cells, by the block Lanczos method.
+
+It is written here because scipy's ``eigsh`` on the same implicit products takes 1.6 times as long, and scikit-learn's
+solvers need a dense copy of sparse and dense groups stacked: ``arpack`` takes twice as long, and ``randomized`` misses
+axes whose variances lie close together (benchmarks/README.md).
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, sparse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["PrincipalAxes", "principal_axes"]
 
 _BLOCK = 16  # a pass over sparse cells costs little more than with one vector
-_ROWS = 512
-_GROWTH = 1.2  # of the space between two looks at the residuals
+_ROWS = 64  # of a dense group, which stay in the cache between two products
+_GROWTH = 1.3  # of the space between two looks at the residuals, at most
+_FILLED = 0.25  # share of a gene's cells from which on a dense product is faster than a sparse one
 
 
 class PrincipalAxes(NamedTuple):
@@ -28,12 +34,22 @@ class PrincipalAxes(NamedTuple):
     squares: NDArray[np.float64]
 
 
+class _Split(NamedTuple):
+    """A group of cells, the genes that many of them express dense, the rest sparse, ``(cells, genes)`` each."""
+
+    filled: NDArray[Any]
+    filled_genes: NDArray[np.intp]
+    rest: Any
+    rest_genes: NDArray[np.intp]
+
+
 def principal_axes(groups: Sequence[Matrix], mean: NDArray[np.float64], n_axes: int, seed: int = 0) -> PrincipalAxes:
     """Leading eigenvectors of ``sum_c (x_c - mean)(x_c - mean)^T`` over the cells of all groups.
 
     Rayleigh-Ritz on the block Krylov space of a seeded start, kept orthogonal in full, until every axis' residual
     ``|A v - a v|`` is within 1e-5 (float32) or 1e-11 (float64) of the least ``a``: Golub and Underwood (1977). Groups
-    are read where they lie, sparse or dense, and centred implicitly. An axis' largest loading is positive.
+    are centred implicitly; dense ones are read where they lie, the genes that a quarter of a sparse group's cells
+    express are held dense, at most as large again as the group. An axis' largest loading is positive.
 
     Parameters
     ----------
@@ -55,10 +71,11 @@ def principal_axes(groups: Sequence[Matrix], mean: NDArray[np.float64], n_axes: 
     limit = min(sum(int(group.shape[0]) for group in groups) + _BLOCK, mean.size)  # what a start outside them adds
     start = np.random.RandomState(seed).standard_normal((mean.size, min(_BLOCK, mean.size)))
     block = np.linalg.qr(start.astype(dtype))[0]  # (genes, vectors)
+    split = [_split(group) for group in groups]
     space, projected = np.empty((0, mean.size), dtype=dtype), np.empty((0, 0))
-    look = 2 * n_axes
+    look, seen = 2 * n_axes, (0, np.nan)
     while True:
-        product = _squares_times(groups, mean.astype(dtype), block)
+        product = _squares_times(split, mean.astype(dtype), block)
         space = np.concatenate([space, block.T])
         coefficients = space @ product  # (size, vectors)
         projected = _bordered(projected, coefficients)
@@ -66,22 +83,42 @@ def principal_axes(groups: Sequence[Matrix], mean: NDArray[np.float64], n_axes: 
         size = len(space)
         if size >= min(look, limit):
             squares, vectors = linalg.eigh(projected, subset_by_index=[size - n_axes, size - 1])
-            residuals = np.linalg.norm(rest @ vectors[-len(rest) :], axis=0)
-            if size >= limit or (residuals <= tolerance * squares[0]).all():
+            error = float(np.linalg.norm(rest @ vectors[-len(rest) :], axis=0).max()) / (tolerance * squares[0])
+            if size >= limit or error <= 1:
                 return PrincipalAxes(_turned(vectors[:, ::-1].T.astype(dtype) @ space), squares[::-1])
-            look = int(_GROWTH * size)
+            look, seen = _next_look(size, error, *seen), (size, error)
         block = _orthogonal(block[:, : mean.size - size], space)
 
 
-def _squares_times(groups: Sequence[Matrix], centre: NDArray[Any], block: NDArray[Any]) -> NDArray[Any]:
+def _next_look(size: int, error: float, size_before: int, error_before: float) -> int:
+    """Size of the space at which the error reaches 1 if its logarithm goes on falling as it did."""
+    fall = np.log(error_before / error) / (size - size_before)
+    return int(min(size + np.log(error) / fall, _GROWTH * size)) if fall > 0 else int(_GROWTH * size)
+
+
+def _split(group: Matrix) -> _Split:
+    """Take the genes that many cells express out of a sparse group; a dense one stays as it is."""
+    n_cells, n_genes = group.shape
+    if isinstance(group, np.ndarray):
+        return _Split(group, np.arange(n_genes), sparse.csr_matrix((n_cells, 0), dtype=group.dtype), np.arange(0))
+    many = np.bincount(group.indices, minlength=n_genes) >= _FILLED * n_cells
+    filled, rest = np.flatnonzero(many), np.flatnonzero(~many)
+    return _Split(group[:, filled].toarray(), filled, group[:, rest], rest)
+
+
+def _squares_times(groups: Sequence[_Split], centre: NDArray[Any], block: NDArray[Any]) -> NDArray[Any]:
     """Multiply ``block`` by the sum of squares of the centred cells, ``(genes, vectors)``."""
     total = np.zeros_like(block)
     offset = centre @ block
-    for group in groups:
-        rows = _ROWS if isinstance(group, np.ndarray) else int(group.shape[0])
-        for start in range(0, int(group.shape[0]), rows):
-            cells = group[start : start + rows] if isinstance(group, np.ndarray) else group
-            total += cells.T @ (cells @ block - offset)  # what is left has mean 0, so that its factor need not
+    for filled, filled_genes, rest, rest_genes in groups:
+        product = rest @ block[rest_genes] - offset  # what is left has mean 0, so that the other factor need not
+        vectors, sums = block[filled_genes], np.zeros((block.shape[1], filled_genes.size), block.dtype)
+        for start in range(0, len(filled), _ROWS):
+            rows = slice(start, start + _ROWS)
+            product[rows] += filled[rows] @ vectors
+            sums += product[rows].T @ filled[rows]
+        total[filled_genes] += sums.T
+        total[rest_genes] += (product.T @ rest).T
     return total
 
 

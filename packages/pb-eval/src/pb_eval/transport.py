@@ -6,23 +6,24 @@ POT is imported where it is used: it looks for every deep learning library there
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from pb_eval.distances import centred, squared_blocks
+from pb_eval.distances import centred
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
-__all__ = ["entropic_cost", "entropic_cost_of", "sinkhorn_divergence", "squared_costs", "wasserstein"]
+__all__ = ["cost_moments", "entropic_cost", "sinkhorn_divergence", "wasserstein"]
 
-_TOLERANCE = 1e-6  # of the marginals; the dual value's error goes with its square
 _ITERATIONS = 5000
 _NEAR = 1e-3  # of the marginals: from there on steps are lengthened
 _RELAXATION = 1.85
-_ENTRIES = 2**17  # of the kernel that stay in the cache
+_BYTES = 2**20  # of the kernel that stay in the cache
 
 
 def wasserstein(x: NDArray[np.float64], y: NDArray[np.float64], power: int = 1) -> float:
@@ -46,23 +47,40 @@ def wasserstein(x: NDArray[np.float64], y: NDArray[np.float64], power: int = 1) 
     return float(ot.emd2([], [], cost, numItermax=10_000_000) ** (1 / power))
 
 
-def squared_costs(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Squared Euclidean distances of all pairs, ``(cells, cells)``.
+def cost_moments(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
+    """Mean and variance (n) of the squared Euclidean distances of all pairs.
+
+    From the second moments of the groups, without a pass over pairs:
+    ``|x - y|^4 = (|x|^2 + |y|^2)^2 - 4 (|x|^2 + |y|^2) x . y + 4 (x . y)^2``, averaged term by term.
+
+    Parameters
+    ----------
+    x, y
+        ``(cells, dimensions)``.
 
     Examples
     --------
-    >>> squared_costs(np.array([[0.0], [3.0]]), np.array([[1.0]]))
-    array([[1.],
-           [4.]])
+    >>> cost_moments(np.array([[0.0], [3.0]]), np.array([[1.0]]))
+    (2.5, 2.25)
     """
-    costs = np.empty((len(x), len(y)))
-    for start, block in squared_blocks(*centred(x, y)):
-        costs[start : start + len(block)] = block
-    return costs
+    x, y = centred(x, y)
+    (a, b), (first, second) = ([np.einsum("cd,cd->c", z, z) for z in (x, y)], [z.mean(axis=0) for z in (x, y)])
+    dot = float(first @ second)
+    mean = float(a.mean() + b.mean() - 2 * dot)
+    lengths = (a @ a) / len(a) + (b @ b) / len(b) + 2 * a.mean() * b.mean()
+    crossed = (a @ x) @ second / len(a) + (b @ y) @ first / len(b)
+    products = np.vdot(x.T @ x, y.T @ y) / (len(x) * len(y))
+    return mean, max(float(lengths - 4 * crossed + 4 * products) - mean**2, 0.0)
 
 
-def entropic_cost(x: NDArray[np.float64], y: NDArray[np.float64], epsilon: float) -> float:
+def entropic_cost(x: NDArray[np.float64], y: NDArray[np.float64], epsilon: float, tolerance: float = 1e-6) -> float:
     """Entropic transport cost, ``min_P <P, C> + e KL(P | a b)`` with ``C`` the squared Euclidean distances.
+
+    The value of the dual problem, ``<f, a> + <g, b>``, at a ``g`` found by scaling the kernel of the cost less its row
+    and column minima, with the ``f`` that is best for it: its error goes with the square of that of ``g``. The scaling
+    is done in single precision, in double where that does not reach the marginals, and in the log domain where both
+    leave the floating range. Costs are computed anew whenever they are read. Cuturi (2013); Feydy et al. (2019),
+    equations 1 and 8.
 
     Parameters
     ----------
@@ -70,70 +88,84 @@ def entropic_cost(x: NDArray[np.float64], y: NDArray[np.float64], epsilon: float
         ``(cells, dimensions)``.
     epsilon
         ``e``, above 0, in squared units of the coordinates.
+    tolerance
+        Norm of the marginals' error; the value's error goes with its square.
 
     Examples
     --------
     >>> entropic_cost(np.array([[0.0]]), np.array([[3.0]]), epsilon=1.0)
     9.0
     """
-    return entropic_cost_of(squared_costs(x, y), epsilon)
+    left, right = _factors(*centred(x, y))
+    rows, columns = _minima(left, right)
+    left[:, -2] -= rows
+    right[-1] -= columns
+    left *= -1 / epsilon
+    return float(rows.mean() + columns.mean() + epsilon * _dual(left, right, tolerance))
 
 
-def entropic_cost_of(cost: NDArray[np.float64], epsilon: float) -> float:
-    """Entropic transport cost of a matrix of costs, which is written to.
-
-    The value of the dual problem, ``<f, a> + <g, b>``, whose error goes with the square of the marginals'. Solved by
-    scaling the kernel of the cost less its row and column minima, and in the log domain where that leaves the floating
-    range. Cuturi (2013); Feydy et al. (2019), equations 1 and 8.
-
-    Parameters
-    ----------
-    cost
-        ``C``, ``(cells, cells)``.
-    epsilon
-        ``e``, above 0, in units of the costs.
-
-    Examples
-    --------
-    >>> entropic_cost_of(np.array([[9.0]]), epsilon=1.0)
-    9.0
-    """
-    rows = cost.min(axis=1, keepdims=True)
-    cost -= rows
-    columns = cost.min(axis=0)
-    cost -= columns
-    return float(rows.mean() + columns.mean() + epsilon * _dual(cost, epsilon))
+def _factors(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Two matrices whose product are the squared distances: the cells with their squared lengths as dimensions."""
+    left = np.column_stack([-2.0 * x, np.einsum("cd,cd->c", x, x), np.ones(len(x))])
+    return left, np.column_stack([y, np.ones(len(y)), np.einsum("cd,cd->c", y, y)]).T.copy()
 
 
-def _dual(cost: NDArray[np.float64], epsilon: float) -> float:
-    """Value of the dual problem in units of ``epsilon``."""
-    potentials = _scaled(cost, epsilon)
-    u, v = _in_log_domain(cost, epsilon) if potentials is None else potentials
-    return float(u.mean() + v.mean() + np.log(cost.size))
+def _parts(n_rows: int, row: NDArray[Any]) -> Iterator[slice]:
+    """Slices of rows that stay in the cache."""
+    size = max(1, _BYTES // row.nbytes)
+    return (slice(start, start + size) for start in range(0, n_rows, size))
 
 
-def _scaled(cost: NDArray[np.float64], epsilon: float) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Dual potentials in units of ``epsilon`` by over-relaxed scaling; None where it does not come to an end.
+def _minima(left: NDArray[np.float64], right: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Smallest cost of each row, and of each column of what is left."""
+    rows, columns = np.empty(len(left)), np.full(right.shape[1], np.inf)
+    for part in _parts(len(left), columns):
+        cost = np.maximum(left[part] @ right, 0.0)
+        rows[part] = cost.min(axis=1)
+        cost -= rows[part, None]
+        np.minimum(columns, cost.min(axis=0), out=columns)
+    return rows, columns
+
+
+def _dual(left: NDArray[np.float64], right: NDArray[np.float64], tolerance: float) -> float:
+    """Value of the dual problem in units of ``epsilon``, the product of both being ``-C / e``."""
+    for dtype in (np.float32, np.float64):
+        v = _scaled(_kernel(left, right, dtype), tolerance)
+        if v is not None:
+            value, error = _value(left, right, v.astype(np.float64))
+            if dtype is np.float64 or error <= 2 * tolerance:
+                return value
+    u, v = _in_log_domain(np.maximum(-left @ right, 0.0), tolerance)
+    return float(u.mean() + v.mean() + np.log(u.size * v.size))
+
+
+def _kernel(left: NDArray[np.float64], right: NDArray[np.float64], dtype: type[Any]) -> NDArray[Any]:
+    """``exp(-C / e)``."""
+    kernel = np.empty((len(left), right.shape[1]), dtype)
+    for part in _parts(len(left), right[0]):
+        np.exp(np.minimum(left[part] @ right, 0.0).astype(dtype), out=kernel[part])
+    return kernel
+
+
+def _scaled(kernel: NDArray[Any], tolerance: float) -> NDArray[Any] | None:
+    """Scaling of the columns by over-relaxed steps; None where they do not come to an end.
 
     Each step reads the kernel once, in rows that stay in the cache. Near the solution, the step is lengthened by
     ``w = 1.85``, which takes a fraction of the steps: Thibault et al. (2021). Farther off it is not, for
     there a lengthened one may diverge.
     """
-    kernel = cost * (-1 / epsilon)
-    np.exp(kernel, out=kernel)
     n, m = kernel.shape
-    u, v = np.full(n, 1 / n), np.full(m, 1 / m)
-    rows, power = max(1, _ENTRIES // m), 1.0
+    u, v = np.full(n, 1 / n, kernel.dtype), np.full(m, 1 / m, kernel.dtype)
+    power = 1.0
     with np.errstate(all="ignore"):  # what leaves the floating range is looked at below
         for _ in range(_ITERATIONS):
-            reached = np.zeros(m)
-            for start in range(0, n, rows):
-                part = slice(start, start + rows)
+            reached = np.zeros(m, kernel.dtype)
+            for part in _parts(n, v):
                 u[part] *= (1 / n / (kernel[part] @ v * u[part])) ** power
                 reached += u[part] @ kernel[part]
             error = float(np.linalg.norm(reached * v - 1 / m))
-            if error <= _TOLERANCE:
-                return (np.log(u), np.log(v)) if u.all() and v.all() else None
+            if error <= tolerance:
+                return v if v.all() else None
             if not np.isfinite(error):
                 return None
             power = _RELAXATION if error < _NEAR else 1.0
@@ -141,15 +173,29 @@ def _scaled(cost: NDArray[np.float64], epsilon: float) -> tuple[NDArray[np.float
     return None
 
 
-def _in_log_domain(cost: NDArray[np.float64], epsilon: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Dual potentials in units of ``epsilon``, by POT."""
+def _value(left: NDArray[np.float64], right: NDArray[np.float64], v: NDArray[np.float64]) -> tuple[float, float]:
+    """Value of the dual problem with the rows' best scaling, in units of ``epsilon``, and the marginals' error."""
+    n, m = len(left), v.size
+    total, reached = 0.0, np.zeros(m)
+    with np.errstate(all="ignore"):  # what leaves the floating range shows as an error
+        for part in _parts(n, v):
+            kernel = np.exp(np.minimum(left[part] @ right, 0.0))
+            sums = kernel @ v
+            total += float(np.log(sums).sum())
+            reached += (1 / n / sums) @ kernel
+        error = float(np.linalg.norm(reached * v - 1 / m))
+        return float(np.log(v).mean() - total / n + np.log(m)), error
+
+
+def _in_log_domain(cost: NDArray[np.float64], tolerance: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Dual potentials by POT, of costs in units of ``epsilon``."""
     import ot
 
     a, b = (np.full(length, 1 / length) for length in cost.shape)
-    options = {"stopThr": _TOLERANCE, "numItermax": _ITERATIONS, "warn": False, "log": True}
+    options = {"stopThr": tolerance, "numItermax": _ITERATIONS, "warn": False, "log": True}
     with warnings.catch_warnings():  # the cost's fall below the floating range is meant
         warnings.simplefilter("ignore")
-        _, log = ot.sinkhorn(a, b, cost, epsilon, method="sinkhorn_log", **options)
+        _, log = ot.sinkhorn(a, b, cost, 1.0, method="sinkhorn_log", **options)
     return log["log_u"], log["log_v"]
 
 

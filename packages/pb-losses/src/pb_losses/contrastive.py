@@ -10,11 +10,12 @@ encoder and head with ``mae`` for the rest.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .numerics import Loss, check_count, check_positive, check_within, reads_values
+from .numerics import Loss, check_count, check_positive, check_within, reads_values, upcast
 from .pairwise import (
     LabelDistance,
     PairwiseSamples,
@@ -24,12 +25,15 @@ from .pairwise import (
     measured,
     pairwise_samples,
     sum_of_anchors,
+    wide_chunk,
 )
 from .reduction import Reduction
+from .sorting import ordered_bits, sorted_rows, tied
 
 __all__ = ["RNC", "rnc"]
 
-_SAFE_EXPONENT = 600.0  # exp(-600) and sums of it are well above the smallest float64
+_SAFE_EXPONENT = {torch.float32: 75.0, torch.float64: 600.0}
+"""exp(-75), exp(-600), sums of them and of their reciprocals are well within the range of the type."""
 
 
 def rnc(
@@ -86,7 +90,7 @@ def rnc(
 
 @dataclass(frozen=True)
 class _RankNContrast:
-    """The kernel of :func:`rnc`."""
+    """The kernel of :func:`rnc`; what it needs of the labels is worked out once for all members."""
 
     samples: PairwiseSamples
     temperature: float
@@ -96,20 +100,30 @@ class _RankNContrast:
 
     def __call__(self, features: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor | None]:
         z = features.double()
-        z = z - z.mean(0)  # the products below then lose no digits
-        labelled = self.samples.labelled.to(z.dtype)
-        losses, gradient = [], torch.zeros_like(z)
-        for rows in chunks(len(z), self.chunk):
-            length, apart = _distances(z[rows], z, exact=features.dtype == torch.float64)
-            loss, of_logit = _rank_contrast(length / -self.temperature, self.ranks(rows), weights is not None)
-            share = labelled[rows] / (labelled.sum() - 1).clamp(min=1)
-            losses.append(loss * share)
-            if of_logit is not None and weights is not None:
-                pull = of_logit.mul_((share * weights[rows] / -self.temperature).unsqueeze(1)).mul_(apart)
-                pull.div_(length.add_(1 - apart))
-                gradient[rows] += pull.sum(1, keepdim=True) * z[rows] - pull @ z
-                gradient += pull.sum(0).unsqueeze(1) * z - (z[rows].T @ pull).T
-        return torch.cat(losses).to(features.dtype), None if weights is None else gradient.to(features.dtype)
+        z = z - z.mean(1, keepdim=True)  # the products below then lose no digits
+        labelled = self.samples.labelled.to(features.dtype)
+        share = labelled / (labelled.sum() - 1).clamp(min=1)
+        losses, gradient = [], torch.zeros_like(features)
+        with torch.autocast(features.device.type, enabled=False):
+            for rows in chunks(z.shape[1], self.chunk):
+                ranked, of_chunk = _Ranked.of(self.ranks(rows)), []
+                for place, own in enumerate(z):
+                    pushed = None if weights is None else share[rows] * weights[place, rows] / -self.temperature
+                    total = self.block(own, rows, ranked, pushed, gradient[place])
+                    of_chunk.append(total * share[rows])
+                losses.append(torch.stack(of_chunk))
+        return torch.cat(losses, dim=1), None if weights is None else gradient
+
+    def block(self, z: Tensor, rows: slice, ranked: "_Ranked", weights: Tensor | None, gradient: Tensor) -> Tensor:
+        """Return sums over j of some anchors of a member; add the gradient, for weights of the anchors."""
+        length, apart = _distances(z[rows], z, gradient.dtype)
+        loss, pull = ranked.contrast(length / -self.temperature, weights is not None)
+        if pull is not None and weights is not None:
+            pull = pull.to(gradient.dtype).mul_(weights.unsqueeze(1)).mul_(apart).div_(length.add_(1 - apart))
+            near = z.to(gradient.dtype)
+            gradient[rows] += pull.sum(1, keepdim=True) * near[rows] - pull @ near
+            gradient += pull.sum(0).unsqueeze(1) * near - (near[rows].T @ pull).T
+        return loss.to(gradient.dtype)
 
     def ranks(self, rows: slice) -> Tensor:
         """Label distances ``(rows, samples)``, -infinity where the pair does not count."""
@@ -122,20 +136,32 @@ class _RankNContrast:
 # Masks below are numbers to multiply with: filling by a mask takes ten times as long on a CPU.
 
 
-def _rank_contrast(logits: Tensor, d: Tensor, with_gradient: bool) -> tuple[Tensor, Tensor | None]:
-    """Sum over j of log sum_{k: d_k >= d_j} exp(s_k) - s_j in each row, over d >= 0, and its gradient in s."""
-    # The bits of floating-point numbers of at least 0 are integers in the same order, and sort faster.
-    d, order = d.view(torch.int32 if d.dtype == torch.float32 else torch.int64).sort(1)
-    counted = (d >= 0).to(logits.dtype)
-    s = logits.gather(1, order)
-    first, last = torch.searchsorted(d, d), torch.searchsorted(d, d, right=True) - 1  # of the tied
-    if not reads_values(s) or bool(logits.amin() < -_SAFE_EXPONENT):
-        loss, gradient = _by_logarithms(s, counted, first, last)
-    else:
-        loss, gradient = _by_sums(s, counted, first, last)
-    if not with_gradient:
-        return loss, None
-    return loss, torch.empty_like(gradient).scatter_(1, order, gradient.mul_(counted))
+class _Ranked(NamedTuple):
+    """Columns of each row by label distance, 1 for those that count, and the first and last place of equal distance."""
+
+    order: Tensor
+    counted: Tensor
+    first: Tensor
+    last: Tensor
+
+    @classmethod
+    def of(cls, d: Tensor) -> "_Ranked":
+        """Rank label distances ``(rows, samples)``, -infinity where a pair does not count."""
+        bits, order = sorted_rows(ordered_bits(d))
+        return cls(order, (bits >= 0).to(d.dtype), *tied(bits))  # the bits of a distance of at least 0 are so, too
+
+    def contrast(self, logits: Tensor, with_gradient: bool) -> tuple[Tensor, Tensor | None]:
+        """Sum over j of log sum_{k: d_k >= d_j} exp(s_k) - s_j in each row, over d >= 0, and its gradient in s."""
+        s, sums = logits.gather(1, self.order), _by_sums
+        if not reads_values(s):
+            s, sums = s.double(), _by_logarithms
+        elif (lowest := float(s.amin())) < -_SAFE_EXPONENT[s.dtype]:
+            s, sums = s.double(), _by_sums if lowest >= -_SAFE_EXPONENT[torch.float64] else _by_logarithms
+        counted = self.counted.to(s.dtype)
+        loss, gradient = sums(s, counted, self.first, self.last)
+        if not with_gradient:
+            return loss, None
+        return loss, torch.empty_like(gradient).scatter_(1, self.order, gradient.mul_(counted))
 
 
 def _by_sums(s: Tensor, counted: Tensor, first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
@@ -154,15 +180,15 @@ def _by_logarithms(s: Tensor, counted: Tensor, first: Tensor, last: Tensor) -> t
     return loss, log_inverse.add_(s).exp_().sub_(1)
 
 
-def _distances(rows: Tensor, columns: Tensor, *, exact: bool) -> tuple[Tensor, Tensor]:
-    """Euclidean distances, and 1 where they are not 0; by a matrix product unless the features are float64."""
-    if exact:
+def _distances(rows: Tensor, columns: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Euclidean distances, and 1 where they are not 0; by a matrix product unless float64 is asked for."""
+    if dtype == torch.float64:
         length = torch.cdist(rows, columns, compute_mode="donot_use_mm_for_euclid_dist")
-        return length, (length > 0).to(length.dtype)
+        return length, (length > 0).to(dtype)
     scale = rows.square().sum(1, keepdim=True) + columns.square().sum(1)
     square = torch.addmm(scale, rows, columns.T, alpha=-2)
-    apart = (square > scale.mul_(1e-13)).to(square.dtype)
-    return square.mul_(apart).sqrt_(), apart
+    apart = (square > scale.mul_(1e-13)).to(dtype)
+    return square.to(dtype).mul_(apart).sqrt_(), apart
 
 
 @dataclass(eq=False)
@@ -194,3 +220,10 @@ class RNC(Loss):
             gather=self.gather,
             reduction=self.reduction,
         )
+
+    def of_members(self, features: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of each of many models, given their features ``(members, batch, d)`` of one batch."""
+        samples = pairwise_samples(features[0], target, gather=False)
+        distance, chunk = self.label_distance or absolute_distance, wide_chunk(self.chunk, len(target))
+        kernel = _RankNContrast(samples, self.temperature, distance, self.tie_tolerance, chunk)
+        return sum_of_anchors(kernel, upcast(features), samples.labelled, self.reduction)

@@ -7,13 +7,14 @@ differentiated once. Used in one stage with a direct loss: ``mae(p, y) + w * con
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
 
 from .gather import gather_rows
-from .numerics import Loss, check_count, check_positive, check_within
+from .numerics import Loss, check_count, check_positive, check_within, upcast
 from .pairwise import (
     LabelDistance,
     PairwiseSamples,
@@ -24,6 +25,7 @@ from .pairwise import (
     measured,
     pairwise_samples,
     sum_of_anchors,
+    wide_chunk,
 )
 from .reduction import Reduction
 
@@ -91,7 +93,7 @@ def conr(
     check_within("exponent", exponent, low=0.0)
     check_count("chunk", chunk)
     samples = pairwise_samples(features, target, gather=gather)
-    predictions = _of_samples(prediction, features, target, gather=gather)
+    predictions = _of_samples(prediction, features, target, gather=gather).unsqueeze(0)
     distance = label_distance or _mean_distance
     kernel = _ConR(
         samples, predictions, window, temperature, exponent, math.log(weight), distance, chunk, reference_compatible
@@ -99,9 +101,22 @@ def conr(
     return sum_of_anchors(kernel, F.normalize(samples.features, dim=1), samples.labelled, reduction)
 
 
+class _LabelPairs(NamedTuple):
+    """What labels say of pairs ``(rows, samples)``: 1 for positives, far labels, what raises a negative's logit."""
+
+    positive: Tensor
+    far: Tensor
+    push: Tensor
+    n_positive: Tensor
+    active: Tensor
+
+
 @dataclass(frozen=True)
 class _ConR:
-    """The kernel of :func:`conr`, on normalised features."""
+    """The kernel of :func:`conr`, on normalised features; what labels say is worked out once for all members.
+
+    Predictions are ``(members, samples, targets)``.
+    """
 
     samples: PairwiseSamples
     predictions: Tensor
@@ -116,40 +131,45 @@ class _ConR:
     def __call__(self, features: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor | None]:
         losses, gradient = [], torch.zeros_like(features)
         with torch.autocast(features.device.type, enabled=False):
-            for rows in chunks(len(features), self.chunk):
-                loss, of_product, active = self.block((features[rows] / self.temperature) @ features.T, rows)
-                losses.append(loss * active)
-                if weights is not None:
-                    of_product *= (active * weights[rows] / self.temperature).unsqueeze(1)
-                    gradient[rows] += of_product @ features
-                    gradient += (features[rows].T @ of_product).T
-        return torch.cat(losses), None if weights is None else gradient
+            for rows in chunks(features.shape[1], self.chunk):
+                pairs, of_chunk = self.label_pairs(rows, features.dtype), []
+                for place, (z, p) in enumerate(zip(features, self.predictions, strict=True)):
+                    s = (z[rows] / self.temperature) @ z.T
+                    loss, of_product, active = self.block(s, p, rows, pairs)
+                    of_chunk.append(loss * active)
+                    if weights is not None:
+                        of_product *= (active * weights[place, rows] / self.temperature).unsqueeze(1)
+                        gradient[place, rows] += of_product @ z
+                        gradient[place] += (z[rows].T @ of_product).T
+                losses.append(torch.stack(of_chunk))
+        return torch.cat(losses, dim=1), None if weights is None else gradient
 
-    def block(self, s: Tensor, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+    def block(self, s: Tensor, p: Tensor, rows: slice, pairs: _LabelPairs) -> tuple[Tensor, Tensor, Tensor]:
         """Losses of some anchors, their gradient in s, and 1 for anchors that have positives and negatives, else 0."""
-        positive, negative, label = self.pairs(rows, s.dtype)
-        n_positive = positive.sum(1).clamp_(min=1)
-        active = (positive.amax(1) * negative.amax(1)) * self.samples.labelled[rows]
-        push = label * self.exponent if self.log_weight == 0 else label * self.exponent + self.log_weight
-        looked_at = (positive + negative).sub_(1)  # 0, and -1 elsewhere
-        logits = torch.addcmul(s, push, negative).add_(looked_at, alpha=-_NEVER)
-        p = logits.softmax(1)  # far quicker than exp() of logarithms that are mostly -1e30
-        share = positive.div_(n_positive.unsqueeze(1))
+        alike = measured(self.distance, p[rows], p) <= self.window
+        negative = alike.logical_and_(pairs.far).to(s.dtype)
+        active = pairs.active * negative.amax(1)
+        looked_at = (pairs.positive + negative).sub_(1)  # 0, and -1 elsewhere
+        logits = torch.addcmul(s, pairs.push, negative).add_(looked_at, alpha=-_NEVER)
+        shares = logits.softmax(1)  # far quicker than exp() of logarithms that are mostly -1e30
+        share = pairs.positive / pairs.n_positive.unsqueeze(1)
         loss = -(share * logits.log_softmax(1)).sum(1)
         if self.spurious_ones:  # each adds exp(0) to the sum of exponentials
             log_sum = (share * s).sum(1) + loss
-            ones = self.samples.labelled.sum() - n_positive
+            ones = self.samples.labelled.sum() - pairs.n_positive
             more = torch.logaddexp(log_sum, ones.log()) - log_sum
-            loss, p = loss + more, p * (-more).exp().unsqueeze(1)
-        return loss, p.sub_(share), active
+            loss, shares = loss + more, shares * (-more).exp().unsqueeze(1)
+        return loss, shares.sub_(share), active
 
-    def pairs(self, rows: slice, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-        """Positives and negatives as 1 or 0 (filling by a mask takes ten times as long), and label distances."""
+    def label_pairs(self, rows: slice, dtype: torch.dtype) -> _LabelPairs:
+        """Compare labels; 1 or 0 rather than masks, as filling by a mask takes ten times as long."""
         label = measured(self.distance, self.samples.labels[rows], self.samples.labels)
         seen = exclude(label, self.samples.labelled, rows, torch.nan)  # neither near nor far
-        alike = measured(self.distance, self.predictions[rows], self.predictions) <= self.window
-        negative = alike.logical_and_(seen > self.window)
-        return (seen <= self.window).to(dtype), negative.to(dtype), label.to(dtype)
+        push = label.to(dtype) * self.exponent
+        push = push if self.log_weight == 0 else push + self.log_weight
+        positive = (seen <= self.window).to(dtype)
+        active = positive.amax(1) * self.samples.labelled[rows]
+        return _LabelPairs(positive, seen > self.window, push, positive.sum(1).clamp_(min=1), active)
 
 
 def _mean_distance(rows: Tensor, columns: Tensor) -> Tensor:
@@ -210,3 +230,19 @@ class ConR(Loss):
             reference_compatible=self.reference_compatible,
             reduction=self.reduction,
         )
+
+    def of_members(self, features: Tensor, target: Tensor, prediction: Tensor) -> Tensor:
+        """Return the loss of each of many models, given features ``(members, batch, d)`` and their predictions."""
+        samples = pairwise_samples(features[0], target, gather=False)
+        kernel = _ConR(
+            samples,
+            upcast(prediction.detach().reshape(*features.shape[:2], -1)),
+            self.window,
+            self.temperature,
+            self.exponent,
+            math.log(self.weight),
+            self.label_distance or _mean_distance,
+            wide_chunk(self.chunk, len(target)),
+            self.reference_compatible,
+        )
+        return sum_of_anchors(kernel, F.normalize(upcast(features), dim=2), samples.labelled, self.reduction)

@@ -56,7 +56,7 @@ def member_loss(name: str, *, n_classes: tuple[int, ...] = (), **settings: Any) 
     if known and info.family == "aligned":
         changes = {"per_target": True} if hasattr(loss, "per_target") else {}
         return _of_columns(loss, get_loss(name, **(settings | changes | {"reduction": "none"})))
-    return _one_by_one(loss, info.inputs)
+    return _stacked(loss, info.inputs) if hasattr(loss, "of_members") else _one_by_one(loss, info.inputs)
 
 
 def _of_samples(loss: nn.Module) -> MemberLoss:
@@ -89,6 +89,15 @@ def _of_columns(loss: nn.Module, per_target: nn.Module) -> MemberLoss:
             return one_by_one(features, outputs, target)
         columns = outputs.squeeze(2).T
         values: Tensor = per_target(columns, target.expand_as(columns))
+        return values
+
+    return of_members
+
+
+def _stacked(loss: Any, inputs: tuple[str, ...]) -> MemberLoss:
+    def of_members(features: Tensor, outputs: Tensor, target: Tensor) -> Tensor:
+        given = {"features": features, "prediction": outputs, "target": target}
+        values: Tensor = loss.of_members(*(given[name] for name in inputs))
         return values
 
     return of_members

@@ -25,6 +25,9 @@ LabelDistance = Callable[[Tensor, Tensor], Tensor]
 """Takes labels ``(rows, targets)`` and ``(columns, targets)``, returns distances ``(rows, columns)``."""
 
 
+_PAIRS = 2**16
+
+
 class PairwiseSamples(NamedTuple):
     """Features ``(samples, d)``, labels ``(samples, targets)``, 0 where missing, and which are labelled."""
 
@@ -34,10 +37,10 @@ class PairwiseSamples(NamedTuple):
 
 
 class PairwiseKernel(Protocol):
-    """Losses of all anchors and, for weights of the anchors, the gradient of their weighted sum."""
+    """Losses of all anchors of each member and, for weights of the anchors, the gradient of their weighted sum."""
 
     def __call__(self, features: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return losses ``(samples,)`` and the gradient ``(samples, d)``, None without weights."""
+        """Return losses ``(members, samples)`` and the gradient ``(members, samples, d)``, None without weights."""
 
 
 def pairwise_samples(features: Tensor, target: Tensor, *, gather: bool) -> PairwiseSamples:
@@ -123,6 +126,11 @@ def chunks(n_samples: int, chunk: int) -> Iterator[slice]:
         yield slice(start, min(start + chunk, n_samples))
 
 
+def wide_chunk(chunk: int, n_samples: int) -> int:
+    """Return as many anchors as have 65,536 pairs, which stay in the cache, or ``chunk`` where that is more."""
+    return max(chunk, _PAIRS // n_samples)
+
+
 def exclude(distance: Tensor, labelled: Tensor, rows: slice, value: float) -> Tensor:
     """Set pairs that do not count, with oneself or of an unlabelled sample, to an infinite or NaN value."""
     if reads_values(labelled) and bool(labelled.all()):
@@ -139,34 +147,37 @@ def exclude(distance: Tensor, labelled: Tensor, rows: slice, value: float) -> Te
 def sum_of_anchors(kernel: PairwiseKernel, features: Tensor, labelled: Tensor, reduction: Reduction) -> Tensor:
     """Reduce the losses of the labelled anchors; the gradient is made in the same pass, no pair is kept.
 
+    ``features`` are ``(samples, d)``, or ``(members, samples, d)`` for as many results.
+
     Raises
     ------
     ValueError
         If the reduction is unknown.
     """
     check_reduction(reduction)
+    stacked = features if features.ndim == 3 else features.unsqueeze(0)
     if reduction == "none":
-        losses: Tensor = _EachAnchor.apply(features, kernel)  # type: ignore[no-untyped-call]
-        return losses
-    weights = labelled.to(features.dtype)
-    if reduction == "mean":
-        weights = weights / weights.sum().clamp(min=1)
-    total: Tensor = _WeightedAnchors.apply(features, weights, kernel)  # type: ignore[no-untyped-call]
-    return total
+        values: Tensor = _EachAnchor.apply(stacked, kernel)  # type: ignore[no-untyped-call]
+    else:
+        weights = labelled.to(features.dtype)
+        if reduction == "mean":
+            weights = weights / weights.sum().clamp(min=1)
+        values = _WeightedAnchors.apply(stacked, weights, kernel)  # type: ignore[no-untyped-call]
+    return values if features.ndim == 3 else values.squeeze(0)
 
 
 class _WeightedAnchors(Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor, weights: Tensor, kernel: PairwiseKernel) -> Tensor:
-        losses, gradient = kernel(features, weights if ctx.needs_input_grad[0] else None)
+        losses, gradient = kernel(features, weights.expand(len(features), -1) if ctx.needs_input_grad[0] else None)
         ctx.save_for_backward(gradient)
-        return (losses * weights).sum()
+        return (losses * weights).sum(1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = ctx.saved_tensors
-        return grads[0] * gradient, None, None
+        return grads[0].view(-1, 1, 1) * gradient, None, None
 
 
 class _EachAnchor(Function):

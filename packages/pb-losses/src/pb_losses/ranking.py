@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from .numerics import Loss, check_positive
+from .numerics import Loss, check_choice, check_positive, upcast
 from .pairwise import LabelDistance, absolute_distance, measured, pairwise_samples
 from .reduction import Reduction, check_reduction
+from .sorting import ordered_bits, sorted_rows
 
 __all__ = ["RankSim", "ranksim"]
 
@@ -68,13 +69,20 @@ def ranksim(
     samples = pairwise_samples(features, target, gather=gather)
     chosen = _representatives(samples.labels, samples.labelled, generator)
     z, labels = F.normalize(samples.features[chosen], dim=1), samples.labels[chosen]
-    label_ranks = _ranks(-measured(label_distance or absolute_distance, labels, labels)).to(z.dtype)
-    with torch.autocast(z.device.type, enabled=False):
-        ranks: Tensor = _InterpolatedRanks.apply(z @ z.T, interpolation)  # type: ignore[no-untyped-call]
-    losses = (ranks - label_ranks).square().sum(1) / max(len(chosen), 1)
+    losses = _of_representatives(z, labels, interpolation, label_distance)
     if reduction == "none":
         return losses.new_zeros(len(samples.labels)).index_put((chosen,), losses)
     return losses.sum() / max(len(chosen), 1) if reduction == "mean" else losses.sum()
+
+
+def _of_representatives(
+    z: Tensor, labels: Tensor, interpolation: float, label_distance: LabelDistance | None
+) -> Tensor:
+    """Return the mean square of differences in rank, given normalised features ``(..., samples, d)``."""
+    label_ranks = _ranks(-measured(label_distance or absolute_distance, labels, labels)).to(z.dtype)
+    with torch.autocast(z.device.type, enabled=False):
+        ranks: Tensor = _InterpolatedRanks.apply(z @ z.mT, interpolation)  # type: ignore[no-untyped-call]
+    return (ranks - label_ranks).square().sum(-1) / max(len(labels), 1)
 
 
 def _representatives(labels: Tensor, labelled: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -85,15 +93,29 @@ def _representatives(labels: Tensor, labelled: Tensor, generator: torch.Generato
         return known
     device = labels.device if generator is None else generator.device
     draw = torch.randperm(len(known), generator=generator, device=device).to(labels.device)
-    lowest = draw.new_full((len(unique),), len(known)).scatter_reduce(0, label, draw, "amin")
-    return known[draw == lowest[label]]
+    return known[_lowest(draw, label, len(unique))]
+
+
+def _first_of_each(labels: Tensor, labelled: Tensor) -> Tensor:
+    """Index of the first sample of each label, in order."""
+    known = labelled.nonzero().squeeze(1)
+    unique, label = torch.unique(labels[known], dim=0, return_inverse=True)
+    return known[_lowest(torch.arange(len(known), device=labels.device), label, len(unique))]
+
+
+def _lowest(draw: Tensor, label: Tensor, n_labels: int) -> Tensor:
+    """Mark the sample with the lowest of different numbers among those of its label."""
+    lowest = draw.new_full((n_labels,), len(draw)).scatter_reduce(0, label, draw, "amin")
+    return draw == lowest[label]
 
 
 def _ranks(x: Tensor) -> Tensor:
     """Descending ranks of each row, from 1/n to 1."""
-    order = x.argsort(dim=1, descending=True, stable=True)
-    rank = torch.arange(1, x.shape[1] + 1, device=x.device, dtype=x.dtype).expand_as(x)
-    return torch.empty_like(x).scatter_(1, order, rank) / x.shape[1]
+    if x.ndim == 3:
+        return torch.stack([_ranks(own) for own in x])
+    _, order = sorted_rows(~ordered_bits(x))
+    rank = torch.arange(1, x.shape[1] + 1, device=x.device, dtype=x.dtype) / x.shape[1]
+    return torch.empty_like(x).scatter_(1, order, rank.expand_as(x))
 
 
 class _InterpolatedRanks(Function):
@@ -139,3 +161,22 @@ class RankSim(Loss):
             gather=self.gather,
             reduction=self.reduction,
         )
+
+    def of_members(self, features: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of each of many models, given their features ``(members, batch, d)`` of one batch.
+
+        The first sample of each label represents it: a model's loss depends on nothing but its batch, which training
+        draws at random.
+
+        Raises
+        ------
+        ValueError
+            As :func:`ranksim`; or if the reduction is "none".
+        """
+        check_positive(interpolation=self.interpolation)
+        check_choice("reduction", self.reduction, ("mean", "sum"))
+        samples = pairwise_samples(features[0], target, gather=False)
+        chosen = _first_of_each(samples.labels, samples.labelled)
+        z = F.normalize(upcast(features)[:, chosen], dim=2)
+        losses = _of_representatives(z, samples.labels[chosen], self.interpolation, self.label_distance).sum(1)
+        return losses / max(len(chosen), 1) if self.reduction == "mean" else losses

@@ -91,7 +91,11 @@ def get_loss(name: str, **settings: Any) -> nn.Module:
         values of settings are checked when the loss is called.
     """
     cls = _class(name)
-    accepted = inspect.signature(cls).parameters
+    accepted = {
+        key: parameter
+        for key, parameter in inspect.signature(cls).parameters.items()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)  # those of a bare nn.Module
+    }
     for setting in settings:
         if setting not in accepted:
             msg = (

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pb_models.base import Model, Progress, TrainingStep
+    from pb_models.base import Model, PausedError, Progress, TrainingStep
     from pb_models.cells import TrainingData
     from pb_models.ensemble import fit_together
     from pb_models.query import Query
@@ -20,14 +20,17 @@ if TYPE_CHECKING:
         model_entries,
         model_names,
     )
+    from pb_models.resumable import Resumable
     from pb_models.settings import Settings
 
 _HOMES = {
     "MODELS": "registry",
     "Model": "base",
     "ModelEntry": "registry",
+    "PausedError": "base",
     "Progress": "base",
     "Query": "query",
+    "Resumable": "resumable",
     "Settings": "settings",
     "TrainingData": "cells",
     "TrainingStep": "base",
@@ -43,8 +46,10 @@ __all__ = [
     "MODELS",
     "Model",
     "ModelEntry",
+    "PausedError",
     "Progress",
     "Query",
+    "Resumable",
     "Settings",
     "TrainingData",
     "TrainingStep",

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pb_models.registry import MadeFor
+    from pb_models.resumable import Resumable
     from pb_models.settings import Settings
 
-__all__ = ["Model", "NotFittedError", "Progress", "TrainingStep"]
+__all__ = ["Model", "NotFittedError", "PausedError", "Progress", "TrainingStep"]
 
 
 class TrainingStep(NamedTuple):
@@ -41,6 +42,14 @@ Progress = Callable[[TrainingStep], None]
 
 class NotFittedError(RuntimeError):
     """A model was asked to predict or to be saved before it was fitted."""
+
+
+class PausedError(RuntimeError):
+    """A training stopped because it was asked to; `path` keeps its state, after `n_epochs` epochs of all phases."""
+
+    def __init__(self, path: Path, n_epochs: int) -> None:
+        super().__init__(f"paused after epoch {n_epochs}; the same fit, given {path} again, goes on from there")
+        self.path, self.n_epochs = path, n_epochs
 
 
 class Model(ABC):
@@ -66,6 +75,8 @@ class Model(ABC):
     can_stack: ClassVar[bool] = False
 
     settings: Settings
+    #: during a fit, what its training is stopped and continued by (None: it runs through)
+    resumable: Resumable | None = None
 
     def __init__(self, settings: Settings | None = None, *, profile: str | None = None) -> None:
         self.profile = next(iter(self.profiles)) if profile is None else profile
@@ -108,6 +119,7 @@ class Model(ABC):
         seed: int = 0,
         device: str = "auto",
         progress: Progress | None = None,
+        resumable: Resumable | None = None,
     ) -> Self:
         """Fit on training cells.
 
@@ -125,18 +137,37 @@ class Model(ABC):
             "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", ...; baselines ignore it.
         progress
             Called once an epoch.
+        resumable
+            Asked after every epoch whether to stop, and a file to go on from; models that train in seconds ignore it.
 
         Raises
         ------
         ValueError
             Where the cells cannot be used; the message says what to mend.
+        PausedError
+            Where training was asked to stop; the same fit with the same `resumable` file goes on from there.
         """
         data = TrainingData.from_anndata(train, keys, validation)
         self.begin_fit(data, seed)
         start = time.perf_counter()
-        record = self._fit(data, seed=seed, device=device, progress=progress)
-        self.end_fit(record, keys, n_cells=len(data.control), seconds=time.perf_counter() - start)
+        if resumable is not None:
+            resumable.begin(lambda: self._identity(data))
+        self.resumable = resumable
+        try:
+            record = self._fit(data, seed=seed, device=device, progress=progress)
+        finally:
+            self.resumable = None
+        seconds = time.perf_counter() - start
+        if resumable is not None and resumable.resumed_after:
+            seconds, record = seconds + resumable.seconds_before, {**record, "resumed_after": resumable.resumed_after}
+        self.end_fit(record, keys, n_cells=len(data.control), seconds=seconds)
         return self
+
+    def _identity(self, data: TrainingData) -> dict[str, Any]:
+        """Say which fit this is, so that no other's state is taken up."""
+        from pb_models.resumable import data_hash
+
+        return {"model": self.name, "settings": self.settings.to_dict(), "seed": self.seed, "cells": data_hash(data)}
 
     def begin_fit(self, data: TrainingData, seed: int) -> None:
         """Note what is to be fitted; until `end_fit` the model counts as not fitted."""

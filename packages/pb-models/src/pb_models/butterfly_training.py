@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pb_models.base import Progress
     from pb_models.butterfly import Butterfly, Codes, Side
     from pb_models.pairing import Pairs
+    from pb_models.resumable import Resumable
     from pb_models.scbutterfly import ScButterflySettings
     from pb_models.training import Cells
 
@@ -30,18 +31,31 @@ BLOCK = 2048  # cells predicted or watched at once
 
 
 class EpochCount:
-    """Counts the epochs of several training runs and tells a progress callback of them as of one run."""
+    """Counts the epochs of several training runs and tells a progress callback of them as of one run.
 
-    def __init__(self, progress: Progress | None, n_epochs: int) -> None:
-        self.epochs = 0
+    `resumable` is what these runs are stopped and continued by.
+    """
+
+    def __init__(self, progress: Progress | None, n_epochs: int, resumable: Resumable | None = None) -> None:
+        self.resumable = resumable
+        self.epochs = self.epochs_before = 0
         self._n_epochs, self._progress, self._start = n_epochs, progress, time.perf_counter()
 
     def __call__(self, step: TrainingStep) -> None:
         """Take one epoch's news, numbered within its own run."""
         self.epochs += 1
         if self._progress is not None:
-            left = (time.perf_counter() - self._start) / self.epochs * (self._n_epochs - self.epochs)
+            pace = (time.perf_counter() - self._start) / (self.epochs - self.epochs_before)
+            left = pace * (self._n_epochs - self.epochs)
             self._progress(TrainingStep(self.epochs, self._n_epochs, step.loss, step.monitor, left))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the number of epochs counted."""
+        return {"epochs": self.epochs}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Count on from there."""
+        self.epochs = self.epochs_before = state["epochs"]
 
 
 class ButterflyTraining:
@@ -169,8 +183,29 @@ class ButterflyTraining:
         )
         rows = self.cells.index(np.arange(len(self.training["control"])))
         watch = monitor if len(self.validation["control"]) else None
-        history = train(self.network, rows, schedule, step=step, monitor=watch, seed=seed, progress=self._tell)
+        history = train(
+            self.network,
+            rows,
+            schedule,
+            step=step,
+            monitor=watch,
+            seed=seed,
+            progress=self._tell,
+            resumable=self.count.resumable,
+            parts=[self, self.count],
+        )
         return history.to_dict()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the optimisers' states and the number of the phase's epochs."""
+        optimisers = self.optimiser.state_dict(), self.discriminator_optimiser.state_dict()
+        return {"optimisers": optimisers, "epoch": self.epoch}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where another training stood."""
+        for optimiser, own in zip((self.optimiser, self.discriminator_optimiser), state["optimisers"], strict=True):
+            optimiser.load_state_dict(own)
+        self.epoch = state["epoch"]
 
     def _tell(self, step: TrainingStep) -> None:
         self.epoch = step.epoch

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["FORMAT", "Checkpoint", "read_checkpoint", "read_description", "write_checkpoint"]
+__all__ = ["FORMAT", "Checkpoint", "package_versions", "read_checkpoint", "read_description", "write_checkpoint"]
 
 FORMAT = 1
 DESCRIPTION, WEIGHTS = "model.json", "weights.safetensors"
@@ -50,7 +50,8 @@ def write_checkpoint(folder: Path, description: Mapping[str, Any], arrays: Mappi
         new = Path(scratch) / "new"
         new.mkdir()
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, new / WEIGHTS)
-        full = {"format": FORMAT, **description, "versions": _versions(), "weights_sha256": _sha256(new / WEIGHTS)}
+        weights = {"versions": package_versions(), "weights_sha256": _sha256(new / WEIGHTS)}
+        full = {"format": FORMAT, **description, **weights}
         (new / DESCRIPTION).write_text(json.dumps(full, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         if folder.exists():
             folder.rename(Path(scratch) / "old")
@@ -105,7 +106,8 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
+    """Return the versions of pb-models and of what it computes with, as far as they are installed."""
     found = {}
     for package in _PACKAGES:
         try:

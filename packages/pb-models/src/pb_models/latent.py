@@ -44,7 +44,7 @@ class LatentModel(Model):
         cells = Cells(data.X, where)
         with seeded(seed, where):
             self.network = self.new_network(len(data.genes)).to(where)
-            history = train_vae(self.network, cells, *rows, self.settings, seed, progress)
+            history = train_vae(self.network, cells, *rows, self.settings, seed, progress, self.resumable)
         return self.learn(data, rows, seed, history)
 
     @classmethod

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from pb_models.sweep import Measure
@@ -51,23 +52,26 @@ def classification_measures(n_classes: Sequence[int], names: Sequence[str] = CLA
 
 
 def _over_targets(function: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, targets: Tensor) -> Tensor:
-    values = []
-    for column, y in enumerate(targets.unbind(1)):
-        known = ~y.isnan()
-        p = outputs[:, :, column] if bool(known.all()) else outputs[:, known, column]
-        values.append(function(p, y[known]) if bool(known.any()) else outputs.new_full((len(outputs),), torch.nan))
-    return torch.stack(values).nanmean(0)
+    pairs = zip(outputs.unbind(2), targets.unbind(1), strict=True)
+    return _mean([_of_known(function, p, y, ~y.isnan()) for p, y in pairs])
 
 
 def _over_heads(
     function: Callable[[Tensor, Tensor], Tensor], n_classes: tuple[int, ...], outputs: Tensor, targets: Tensor
 ) -> Tensor:
-    values = []
-    for logits, y in zip(torch.split(outputs, list(n_classes), dim=2), targets.unbind(1), strict=True):
-        known = y >= 0
-        kept = logits if bool(known.all()) else logits[:, known]
-        values.append(function(kept, y[known]) if bool(known.any()) else outputs.new_full((len(outputs),), torch.nan))
-    return torch.stack(values).nanmean(0)
+    pairs = zip(torch.split(outputs, list(n_classes), dim=2), targets.unbind(1), strict=True)
+    return _mean([_of_known(function, logits, y, y >= 0) for logits, y in pairs])
+
+
+def _of_known(function: Callable[[Tensor, Tensor], Tensor], p: Tensor, y: Tensor, known: Tensor) -> Tensor:
+    """Compute a score of the samples that have a label, NaN where none has."""
+    if bool(known.all()):
+        return function(p, y)
+    return function(p[:, known], y[known]) if bool(known.any()) else p.new_full((len(p),), torch.nan)
+
+
+def _mean(values: list[Tensor]) -> Tensor:
+    return values[0] if len(values) == 1 else torch.stack(values).nanmean(0)
 
 
 def _mae(p: Tensor, y: Tensor) -> Tensor:
@@ -80,12 +84,16 @@ def _rmse(p: Tensor, y: Tensor) -> Tensor:
 
 def _pearson(p: Tensor, y: Tensor) -> Tensor:
     """Correlation; 0 for a constant prediction, NaN for a constant target."""
-    u = (p - p[:, :1]).double()  # so that a constant is exactly 0 apart from its mean
-    v = (y - y[:1]).double()
-    u, v = u - u.mean(1, keepdim=True), v - v.mean()
-    length = u.norm(dim=1) * v.norm()
-    value = torch.where(length > 0, (u @ v) / length, torch.zeros_like(length)).clamp_(-1, 1)
-    return (value if bool((v != 0).any()) else torch.full_like(value, torch.nan)).to(p.dtype)
+    u, v = _centred(p), _centred(y)
+    length = u.square().sum(1).sqrt_() * v.square().sum().sqrt_()
+    value = ((u @ v) / length.clamp(min=torch.finfo(length.dtype).tiny)).clamp_(-1, 1)
+    return (value if bool(v.any()) else torch.full_like(value, torch.nan)).to(p.dtype)
+
+
+def _centred(x: Tensor) -> Tensor:
+    """Subtract the mean along the last axis; a constant is exactly 0 thereafter."""
+    apart = (x - x[..., :1]).double()
+    return apart.sub_(apart.mean(-1, keepdim=True))
 
 
 def _spearman(p: Tensor, y: Tensor) -> Tensor:
@@ -94,9 +102,19 @@ def _spearman(p: Tensor, y: Tensor) -> Tensor:
 
 def _ranks(x: Tensor) -> Tensor:
     """Ranks from 1 along the last axis, the mean rank for ties."""
-    ordered, order = x.sort(-1)
-    first, last = torch.searchsorted(ordered, ordered), torch.searchsorted(ordered, ordered, right=True)
-    return torch.empty_like(x).scatter_(-1, order, (first + last + 1).to(x.dtype) / 2)
+    values = x.numpy()
+    order = values.argsort(axis=-1)  # torch's takes eight times as long on a CPU
+    ordered = np.take_along_axis(values, order, axis=-1)
+    place = np.broadcast_to(np.arange(x.shape[-1], dtype=values.dtype), values.shape)
+    ends = ordered[..., 1:] != ordered[..., :-1]
+    if not ends.all():
+        first, last = place.copy(), place.copy()
+        first[..., 1:][~ends], last[..., :-1][~ends] = 0, x.shape[-1] - 1
+        last = np.minimum.accumulate(last[..., ::-1], axis=-1)[..., ::-1]
+        place = (np.maximum.accumulate(first, axis=-1) + last) / 2
+    ranks = np.empty_like(values)
+    np.put_along_axis(ranks, order, place + 1, axis=-1)
+    return torch.from_numpy(ranks)
 
 
 def _accuracy(logits: Tensor, y: Tensor) -> Tensor:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import ot
@@ -13,17 +15,31 @@ from scipy.optimize import linear_sum_assignment
 from pb_models.shifts import fit_pca
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
     from numpy.typing import NDArray
 
     from pb_models.cells import Matrix
 
-__all__ = ["Assignment", "Pairs", "pair_controls", "places_in_context", "plan_partners", "transport_plan"]
+    Arrays = Mapping[str, NDArray[Any]]
+    Keep = Callable[[Mapping[str, Any], Callable[[], Arrays]], Arrays]
+
+__all__ = [
+    "Assignment",
+    "Pairs",
+    "keeping_pairs",
+    "pair_controls",
+    "places_in_context",
+    "plan_partners",
+    "transport_plan",
+]
 
 Assignment = Literal["reuse", "maximise", "minimise"]
 
 MAX_PIVOTS = 100_000_000  # the network simplex ends by itself; POT's default of 100,000 stops it early at 2,000 cells
 _MOST_REMEMBERED = 1024  # groups of cells; an entry is two short integer arrays
 _remembered: dict[tuple[object, ...], Pairs] = {}
+_keep: ContextVar[Keep | None] = ContextVar("keep", default=None)
 
 
 class Pairs(NamedTuple):
@@ -101,6 +117,28 @@ def pair_controls(
     return Pairs(controls[order], partners[order])
 
 
+@contextmanager
+def keeping_pairs(keep: Keep) -> Iterator[None]:
+    """Look up in a store, inside the block, pairs that this process does not remember, and put there what is solved.
+
+    `keep(key, solve)` returns the arrays kept for a key (JSON-able: checksums of the cells and the settings), or those
+    of `solve()`, which it keeps.
+
+    Examples
+    --------
+    >>> kept = {}
+    >>> X, control = np.array([[0.0, 0], [9, 9], [9, 8], [0, 1]]), np.array([True, True, False, False])
+    >>> with keeping_pairs(lambda key, solve: kept.setdefault(str(key), solve())):
+    ...     pair_controls(X, np.array(["T"] * 4), control, ~control).partner.tolist(), len(kept)
+    ([3, 2], 1)
+    """
+    token = _keep.set(keep)
+    try:
+        yield
+    finally:
+        _keep.reset(token)
+
+
 def transport_plan(
     source: Matrix, target: Matrix, *, n_components: int = 50, max_pivots: int = MAX_PIVOTS
 ) -> NDArray[np.float64]:
@@ -164,10 +202,18 @@ def _remembered_pairs(
 ) -> Pairs:
     key = (_digest(source), _digest(target), assignment, n_components, max_pivots)
     if key not in _remembered:
-        plan = transport_plan(source, target, n_components=n_components, max_pivots=max_pivots)
+
+        def solve() -> Arrays:
+            plan = transport_plan(source, target, n_components=n_components, max_pivots=max_pivots)
+            return plan_partners(plan, assignment)._asdict()
+
+        settings = {"assignment": assignment, "n_components": n_components, "max_pivots": max_pivots}
+        named = {"what": "pairs", "cells": [key[0].hex(), key[1].hex()], **settings}
+        keep = _keep.get()
+        found = solve() if keep is None else keep(named, solve)
         while len(_remembered) >= _MOST_REMEMBERED:
             del _remembered[next(iter(_remembered))]
-        _remembered[key] = plan_partners(plan, assignment)
+        _remembered[key] = Pairs(**found)
     return _remembered[key]
 
 

@@ -24,6 +24,8 @@ class ModelEntry(NamedTuple):
     `unseen_perturbations` says whether the model answers for perturbations that were not in its training data.
     `made_for` says on which splits its scores mean something: "contexts", a seen perturbation in a context where no
     perturbation was seen; "perturbations", an unseen perturbation or combination in seen contexts; or "any".
+    `step_cost` is about how long a training step takes, that of scGen being 1 (`benchmarks/models_epoch.py`): it only
+    orders tasks and tells the time left before one has finished.
     """
 
     path: str
@@ -33,6 +35,7 @@ class ModelEntry(NamedTuple):
     unseen_perturbations: bool = False
     made_for: MadeFor = "contexts"
     can_stack: bool = False
+    step_cost: float = 1.0
 
 
 MODELS: dict[str, ModelEntry] = {
@@ -99,6 +102,7 @@ MODELS: dict[str, ModelEntry] = {
         "pb_models.scpregan:ScPreGan",
         "Adversarial autoencoder; one encoder and a generator for each condition translate cells without pairing them.",
         profiles=("fixed", "reference", "wgan-div", "wgan-div-reference"),
+        step_cost=6.0,
     ),
     "scvidr": ModelEntry(
         "pb_models.scvidr:ScVidr",
@@ -121,6 +125,7 @@ MODELS: dict[str, ModelEntry] = {
         "pb_models.multitask.variants:Mtae",
         "Autoencoder for all conditions, told which by FiLM layers in the decoder; predicts by swapping the condition.",
         profiles=("fixed", "reference"),
+        step_cost=0.5,
     ),
     "mtae-adv": ModelEntry(
         "pb_models.multitask.variants:MtaeAdv",
@@ -136,6 +141,7 @@ MODELS: dict[str, ModelEntry] = {
         "pb_models.multitask.variants:MtaeOt",
         "Multi-task FiLM autoencoder trained to turn control cells into their optimal-transport partners.",
         profiles=("fixed", "reference"),
+        step_cost=0.5,
     ),
     "mtae-and-ot": ModelEntry(
         "pb_models.multitask.variants:MtaeAndOt",
@@ -146,11 +152,13 @@ MODELS: dict[str, ModelEntry] = {
         "pb_models.multitask.variants:Mtvae",
         "Variational multi-task FiLM autoencoder; predicts by swapping the condition.",
         profiles=("fixed", "reference"),
+        step_cost=0.5,
     ),
     "mtvae-ot": ModelEntry(
         "pb_models.multitask.variants:MtvaeOt",
         "Variational multi-task FiLM autoencoder trained to turn control cells into their optimal-transport partners.",
         profiles=("fixed", "reference"),
+        step_cost=0.5,
     ),
     "mtvae-and-ot": ModelEntry(
         "pb_models.multitask.variants:MtvaeAndOt",

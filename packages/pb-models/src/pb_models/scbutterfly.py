@@ -151,7 +151,7 @@ class ScButterfly(Model):
         where = resolve_device(device)
         cells = Cells(data.X, where)
         names = data.perturbation_names
-        count = EpochCount(progress, len(names) * sum(self.settings.phases.values()))
+        count = EpochCount(progress, len(names) * sum(self.settings.phases.values()), self.resumable)
         self.networks, records = {}, {}
         for name in names:
             training, validation = self._pairs(data, name)

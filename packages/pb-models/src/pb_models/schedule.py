@@ -70,6 +70,15 @@ class Course:
         patience, best_epoch = self.schedule.patience, self.history.best_epoch
         self.history.stopped_early = bool(best_epoch and patience and self.epoch - best_epoch >= patience)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return history, best value and best weights."""
+        return {"history": asdict(self.history), "best": self._best, "best_state": self._best_state}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where another course stood."""
+        self.history = History(**state["history"])
+        self._best, self._best_state = state["best"], state["best_state"]
+
     @property
     def epoch(self) -> int:
         """How many epochs were entered."""

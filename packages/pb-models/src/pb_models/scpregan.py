@@ -125,7 +125,16 @@ class ScPreGan(Model):
             self.network = self.new_network(len(data.genes), len(names)).to(where)
             contest = Contest(self.network, cells, cells.index(numbers), s)
             draws = self._draws(data, cells, seed)
-            history = train(self.network, draws, schedule, step=contest.step, seed=seed, progress=progress)
+            history = train(
+                self.network,
+                draws,
+                schedule,
+                step=contest.step,
+                seed=seed,
+                progress=progress,
+                resumable=self.resumable,
+                parts=[contest],
+            )
         return {
             **history.to_dict(),
             "steps": len(history.loss) * s.steps_per_epoch,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from itertools import chain
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
@@ -23,7 +23,7 @@ from pb_models.adversarial import (
 from pb_models.training import descend
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from torch import Tensor
 
@@ -125,6 +125,17 @@ class Contest:
             terms = generator_objective(self.network, self._cells(draws[-1]), told, self.settings)
             descend(self.translating, terms["loss"])
         return {name: term.detach() for name, term in {**terms, "critic": critic_loss}.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the optimisers' states and the number of steps done."""
+        states = {name: getattr(self, name).state_dict() for name in ("translating", "judging")}
+        return {**states, "n_done": self.n_done}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where another contest stood."""
+        for name in ("translating", "judging"):
+            getattr(self, name).load_state_dict(state[name])
+        self.n_done = state["n_done"]
 
     def _decay(self) -> None:
         self.n_done += 1

@@ -18,7 +18,7 @@ import torch
 from scipy import sparse
 
 from pb_models.base import TrainingStep
-from pb_models.mlp import StackedMLP
+from pb_models.mlp_stacked import StackedMLP
 from pb_models.settings import Settings
 from pb_models.sweep_steps import SGD, Adam, Rates
 
@@ -220,13 +220,13 @@ class _Training:
         return torch.stack(losses).mean(0), self._measured(torch.cat(outputs, dim=1), seen)
 
     def _step(self, rows: NDArray[np.int64], epoch: int, factor: float) -> tuple[Tensor, Tensor]:
-        features, outputs = self.network(_rows(self.x, rows))
+        features, outputs = (result.requires_grad_() for result in self.network(_rows(self.x, rows)))
         losses = self._losses(features, outputs, self.y[rows], epoch)
         fresh = self._newly_diverged(losses.detach(), epoch)
         frozen = self.diverged > 0
         any_frozen = bool(frozen.any())
         total = torch.where(frozen, torch.zeros_like(losses), losses).sum() if any_frozen else losses.sum()
-        gradients = torch.autograd.grad(total, self.network.parameters, allow_unused=True)
+        gradients = self.network.gradients(*torch.autograd.grad(total, (features, outputs), allow_unused=True))
         if any_frozen:
             self.optimiser.forget(fresh)
             for gradient in gradients:
@@ -258,14 +258,17 @@ class _Training:
         values = self._measured(outputs, y)
         values[self.diverged > 0] = torch.nan
         better = values * self.sign < self.best
-        if len(self.samples.test) and bool(better.any()):
-            runs, measures = better.nonzero().unbind(1)
-            self.test_outputs[runs, measures] = self._outputs(x_test)[runs]
+        improved = better.any(1).nonzero().squeeze(1)
+        if len(self.samples.test) and len(improved):
+            of_runs = self._outputs(x_test, self.network.members(improved))
+            place, measures = better[improved].nonzero().unbind(1)
+            self.test_outputs[improved[place], measures] = of_runs[place]
         self.best = torch.where(better, values * self.sign, self.best)
         return values
 
-    def _outputs(self, x: Tensor | sparse.csr_matrix) -> Tensor:
-        return torch.cat([self.network(x[start : start + _ROWS])[1] for start in range(0, x.shape[0], _ROWS)], dim=1)
+    def _outputs(self, x: Tensor | sparse.csr_matrix, network: StackedMLP | None = None) -> Tensor:
+        network = network or self.network
+        return torch.cat([network(x[start : start + _ROWS])[1] for start in range(0, x.shape[0], _ROWS)], dim=1)
 
     def _measured(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return torch.stack([measure.function(outputs, targets) for measure in self.measures], dim=1)

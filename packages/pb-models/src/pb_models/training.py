@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from pb_models.base import Progress
     from pb_models.cells import Matrix
+    from pb_models.resumable import Resumable, Stateful
 
 __all__ = [
     "Cells",
@@ -149,6 +150,8 @@ def train(
     monitor: Callable[[], float] | None = None,
     seed: int,
     progress: Progress | None = None,
+    resumable: Resumable | None = None,
+    parts: Sequence[Stateful] = (),
 ) -> History:
     """Train a network epoch by epoch and leave it in evaluation mode, with the last or the best epoch's weights.
 
@@ -169,29 +172,53 @@ def train(
         Of the batch order; everything else random belongs inside `seeded`.
     progress
         Called once an epoch; `seconds_left` supposes that all epochs are run.
+    resumable
+        Stops the training after an epoch, and lets it go on; what draws batches is then called again for the epochs
+        that are behind, and has to draw the same.
+    parts
+        All that changes while training besides the network and torch's generators: optimisers, counters.
 
     Raises
     ------
     DivergedError
         Where a term or the monitor is NaN or infinite; names epoch, batch and term. On the CPU every step is checked,
         on a GPU every epoch, since each check would wait for the device.
+    PausedError
+        Where `resumable` was asked to stop.
     """
-    course, start = Course(schedule), time.perf_counter()
-    order = torch.Generator().manual_seed(seed)
-    for epoch in range(1, schedule.max_epochs + 1):
-        batches = draw_batches(rows, schedule, order) if isinstance(rows, torch.Tensor) else rows()
+    course, draw = Course(schedule), _draws(rows, schedule, seed)
+    if resumable is not None and resumable.enter(network, course, parts):
+        network.eval()
+        return course.history
+    behind, start = course.epoch, time.perf_counter()
+    for _ in range(behind):
+        draw()
+    for epoch in range(behind + 1, schedule.max_epochs + 1):
+        batches = draw()
         loss = _epoch(network, batches, step, epoch)
         watched = _watch(network, monitor, epoch) if monitor else None
         course.note(loss, watched, len(batches), network.state_dict)
         if progress is not None:
-            left = (time.perf_counter() - start) / epoch * (schedule.max_epochs - epoch)
+            left = (time.perf_counter() - start) / (epoch - behind) * (schedule.max_epochs - epoch)
             progress(TrainingStep(epoch, schedule.max_epochs, loss, watched, left))
         if course.history.stopped_early:
             break
+        if resumable is not None and epoch < schedule.max_epochs:
+            resumable.pause_if_asked(course)
     if course.kept:
         network.load_state_dict(course.kept)
     network.eval()
+    if resumable is not None:
+        resumable.leave(course)
     return course.history
+
+
+def _draws(rows: Tensor | Callable[[], list[Tensor]], schedule: Schedule, seed: int) -> Callable[[], list[Tensor]]:
+    """Return what draws the batches of one epoch after the other."""
+    if not isinstance(rows, torch.Tensor):
+        return rows
+    order = torch.Generator().manual_seed(seed)
+    return lambda: draw_batches(rows, schedule, order)
 
 
 def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:

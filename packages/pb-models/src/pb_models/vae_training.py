@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pb_models.base import Progress
+    from pb_models.resumable import Resumable
     from pb_models.stacked import Stack
     from pb_models.training import Cells
     from pb_models.vae import Objective, Vae
@@ -93,6 +94,7 @@ def train_vae(
     settings: VaeSettings,
     seed: int,
     progress: Progress | None,
+    resumable: Resumable | None = None,
 ) -> dict[str, Any]:
     """Train an autoencoder with Adam (coupled weight decay) and return the history.
 
@@ -121,7 +123,18 @@ def train_vae(
 
     schedule, rows = _schedule(len(training), settings), cells.index(training)
     watch = monitor if len(watched) else None
-    return train(network, rows, schedule, step=step, monitor=watch, seed=seed, progress=progress).to_dict()
+    history = train(
+        network,
+        rows,
+        schedule,
+        step=step,
+        monitor=watch,
+        seed=seed,
+        progress=progress,
+        resumable=resumable,
+        parts=[optimiser],
+    )
+    return history.to_dict()
 
 
 def train_vaes(

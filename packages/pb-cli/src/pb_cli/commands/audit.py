@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pb_cli.completing import complete
 from pb_cli.console import messages, output, print_json
 from pb_cli.names import DataProblem, split_names, usage_errors
 from pb_cli.options import data_options, keys_from_flags, open_data, parse_options
@@ -22,13 +23,25 @@ _STYLES = {"sound": "dim", "unclear": "dim", "no value": "dim"}
 
 
 @click.command(short_help="Run known cheats through the metrics.")
-@click.option("--dataset", help="A data set of `pb ls datasets`.  [default: pbmc]")
+@click.option("--dataset", shell_complete=complete("datasets"), help="A data set of `pb ls datasets`.  [default: pbmc]")
 @click.option("--data", type=click.Path(path_type=Path), help="Your own .h5ad, or the file of --dataset.")
 @data_options
-@click.option("--split", default="leave-context-out", show_default=True, help="A split of `pb ls splits`.")
+@click.option(
+    "--split",
+    default="leave-context-out",
+    show_default=True,
+    shell_complete=complete("splits"),
+    help="A split of `pb ls splits`.",
+)
 @click.option("--hold-out", help="The unit whose cells are used, by name or index.  [default: the first]")
 @click.option("--perturbation", help="Its perturbation.  [default: the first]")
-@click.option("--metric", "metrics", multiple=True, help="Names, as in `pb ls metrics`.  [default: all]")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    shell_complete=complete("metrics"),
+    help="Names, as in `pb ls metrics`.  [default: all]",
+)
 @click.option("--n-genes", default=1000, show_default=True, type=click.IntRange(min=1), help="Most variable genes.")
 @click.option("--cells", default=64, show_default=True, type=click.IntRange(min=8), help="Cells of a group, at most.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of the draws of cells.")
@@ -47,8 +60,8 @@ def audit(**flags: Any) -> None:
       pb eval audit
       pb eval audit --metric recall_significant,edistance
       pb eval audit --hold-out "NK cells" --out audit.csv
-      pb eval audit --data my.h5ad --context-key cell_type --perturbation-key condition \\
-                    --control ctrl --scale counts
+      pb eval audit --data my.h5ad --context-key cell_type \\
+                    --perturbation-key condition --control ctrl --scale counts
     """
     if (out := flags["out"]) is not None and out.suffix != ".csv":
         msg = f"--out {out}: the rows of an audit are a .csv file."

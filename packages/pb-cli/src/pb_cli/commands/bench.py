@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pb_cli.commands.bench_supervised import bench_supervised, supervised_options
-from pb_cli.console import messages, print_json
+from pb_cli.completing import complete
+from pb_cli.console import messages, print_data, print_json
 from pb_cli.display import Display, clock
 from pb_cli.execute import Options, execute
 from pb_cli.experiment import PRESETS, Experiment, read_experiment
 from pb_cli.names import DataProblem, split_names, usage_errors
 from pb_cli.options import bootstrap_option, data_options, keys_from_flags, open_data, parse_options, parse_settings
+from pb_cli.pausing import StoppedError, stop_signals
 from pb_cli.plan import Plan, make_plan
+from pb_cli.stopping import note_stop, unfinished
 from pb_cli.store import RunFolder
 from pb_cli.submission import (
     asked_site,
@@ -37,13 +40,21 @@ __all__ = ["bench"]
 
 @click.command(short_help="Run a benchmark: models x held-out contexts x seeds.")
 @click.argument("experiment", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--dataset", help="A data set of `pb ls datasets`.  [default: pbmc]")
+@click.option(
+    "--dataset",
+    shell_complete=complete("datasets", "labelled"),
+    help="A data set of `pb ls datasets`.  [default: pbmc]",
+)
 @click.option("--data", type=click.Path(path_type=Path), help="Your own .h5ad, or the file of --dataset.")
 @data_options
 @click.option("--perturbation", "perturbations", multiple=True, help="Keep these perturbations.  [default: all]")
 @click.option("--dose", "doses", multiple=True, help="Keep these doses, such as 1,10.  [default: all]")
 @click.option(
-    "--model", "models", multiple=True, help="Names, name:profile, `all` or `baselines`.  [default: baselines]"
+    "--model",
+    "models",
+    multiple=True,
+    shell_complete=complete("models"),
+    help="Names, name:profile, `all` or `baselines`.  [default: baselines]",
 )
 @click.option("--no-baselines", is_flag=True, help="Do not add the baselines that were not named.")
 @click.option("--hold-out", multiple=True, help="Units of the split (names or indices), or `all`.  [default: all]")
@@ -52,7 +63,9 @@ __all__ = ["bench"]
 @click.option("--n-genes", type=click.IntRange(min=1), help="Number of highly variable genes.")
 @click.option("--fit-on", type=click.Choice(["training", "all-cells"]), help="Cells that preprocessing is fitted on.")
 @click.option("--set", "settings", multiple=True, metavar="MODEL.SETTING=VALUE", help="Change a model's setting.")
-@click.option("--split", help="A split of `pb ls splits`.  [default: leave-context-out]")
+@click.option(
+    "--split", shell_complete=complete("splits"), help="A split of `pb ls splits`.  [default: leave-context-out]"
+)
 @click.option("--split-seed", type=int, help="Seed of the split.  [default: 0]")
 @click.option("--target-controls", help="The held-out context's controls: train+input or input-only.")
 @click.option("--controls", help="Input and reference controls: shared or disjoint.")
@@ -79,10 +92,10 @@ def bench(experiment: Path | None, **flags: Any) -> None:
     \b
     Examples:
       pb bench --preset quick --model scgen
-      pb bench --model scgen,scgen:reference --hold-out "B cells" --seed 1,2,3
+      pb bench --model scgen,scgen:reference --hold-out "B cells" --seed 1,2
       pb bench experiments/pbmc-scgen.toml --out runs/pbmc
-      pb bench --data my.h5ad --context-key cell_type --perturbation-key condition \\
-               --control ctrl --scale counts
+      pb bench --data my.h5ad --context-key cell_type \\
+               --perturbation-key condition --control ctrl --scale counts
       pb bench --task regression --dataset concrete --loss far,mae
     """
     with usage_errors():
@@ -138,13 +151,14 @@ def refuse_supervised(flags: dict[str, Any]) -> None:
         raise ValueError(msg)
 
 
-def submit_missing(plan: Plan, folder: RunFolder, flags: dict[str, Any], options: Options) -> None:
+def submit_missing(plan: "Plan | SupervisedPlan", folder: RunFolder, flags: dict[str, Any], options: Options) -> None:
     """Submit what is neither done, nor runs, nor waits."""
-    missing = surveyed(folder, plan.tasks).those("failed", "missing")
+    found = surveyed(folder, plan.tasks)
+    missing = found.those("failed", "missing")
     if not missing:
         messages.print("Nothing to submit: every task is done, runs or waits.")
         return
-    submit_tasks(folder, make_array(missing, asked_site(flags), flags, command_flags(options)))
+    submit_tasks(folder, make_array(missing, asked_site(flags), flags, command_flags(options), found.forecast))
 
 
 def overrides(flags: dict[str, Any]) -> dict[str, Any]:
@@ -224,8 +238,13 @@ def run_missing(plan: "Plan | SupervisedPlan", folder: RunFolder, options: Optio
     missing = [task for task in plan.tasks if not folder.is_done(task)]
     display = Display(missing, quiet=quiet)
     try:
-        with display:
-            execute(missing, folder, options, display.handle)
+        with stop_signals():
+            with display:
+                execute(missing, folder, options, display.handle, filter(folder.is_done, plan.tasks))
+            if left := unfinished(missing, folder, display):
+                return note_stop(left, folder, display)
+    except StoppedError:
+        return note_stop(unfinished(missing, folder, display), folder, display)
     except KeyboardInterrupt:
         done = sum(map(folder.is_done, plan.tasks))
         folder.collect(plan.tasks)
@@ -240,16 +259,22 @@ def run_missing(plan: "Plan | SupervisedPlan", folder: RunFolder, options: Optio
 def finish(plan: Plan, folder: RunFolder, *, as_json: bool, seconds: float) -> None:
     """Merge the results, print the leaderboard, say where everything lies."""
     from pb_cli.board import board_of, comparison_of, show_board
+    from pb_cli.costs import cost_records, read_costs
+    from pb_cli.merging import failure_records
 
     results = folder.collect(plan.tasks)
+    costs = read_costs(folder.path / "tasks.csv")
+    run: dict[str, Any] = {"run": os.fspath(folder.path), "claim": plan.claim, "remarks": plan.remarks}
+    run |= {"costs": cost_records(costs), "failures": failure_records(folder, plan.tasks)}
     if results.empty:
+        if as_json:
+            print_json(run | {"metrics": [], "rows": [], "dropped": [], "comparison": None})
         return
     board, comparison = board_of(results), comparison_of(results)
     if as_json:
-        run = {"run": os.fspath(folder.path), "claim": plan.claim, "remarks": plan.remarks}
         print_json(run | board.to_dict() | {"comparison": comparison.to_dict()})
     else:
-        show_board(board, comparison)
+        show_board(board, comparison, costs)
     messages.print(f"Results: {folder.path / 'results.csv'} (and .parquet); {clock(seconds)}.", soft_wrap=True)
 
 
@@ -259,7 +284,7 @@ def show_plan(plan: Plan, *, as_json: bool) -> None:
     from pb_cli.plan import to_lines
 
     if as_json:
-        click.echo(to_lines(plan.tasks), nl=False)
+        print_data(to_lines(plan.tasks))
         return
     columns = ("id", "held out", "dose", "model", "profile", "seed")
     rows = [

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pb_cli.console import messages, print_json, print_table
+from pb_cli.completing import complete, complete_words
+from pb_cli.console import messages, print_data, print_json, print_table
 from pb_cli.display import clock
 from pb_cli.execute import Options
 from pb_cli.names import DataProblem, split_names, usage_errors
 from pb_cli.options import parse_options, parse_settings
 from pb_cli.store import RunFolder
-from pb_cli.supervised.experiment import SupervisedExperiment, read_supervised
+from pb_cli.submission import asked_site, command_flags, make_array, show_array
+from pb_cli.supervised.experiment import TASKS, SupervisedExperiment, read_supervised
 from pb_cli.supervised.planning import SupervisedPlan, make_supervised_plan, open_labelled
 
 if TYPE_CHECKING:
@@ -43,12 +45,26 @@ FOREIGN = ("models", "hold_out", "preset", "n_genes", "fit_on", "split", "split_
 def supervised_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of the supervised arm."""
     flags = [
-        click.option("--task", help="Predict labels: regression or classification."),
-        click.option("--loss", "losses", multiple=True, help="With --task: names of `pb ls losses`, all or none."),
+        click.option(
+            "--task", shell_complete=complete_words(*TASKS), help="Predict labels: regression or classification."
+        ),
+        click.option(
+            "--loss",
+            "losses",
+            multiple=True,
+            shell_complete=complete("losses"),
+            help="With --task: names of `pb ls losses`, all or none.",
+        ),
         click.option("--lr", "learning_rates", multiple=True, help="Learning rates.  [default: 0.1,0.01,0.001]"),
         click.option("--weight-decay", "weight_decays", multiple=True, help="[default: 1e-3,1e-4,1e-5]"),
         click.option("--folds", type=int, help="Number of folds.  [default: 5]"),
-        click.option("--fold-kind", "fold_kinds", multiple=True, help="cells, genes, stratified, cells-unshuffled."),
+        click.option(
+            "--fold-kind",
+            "fold_kinds",
+            multiple=True,
+            shell_complete=complete("folds"),
+            help="cells, genes, stratified, cells-unshuffled.",
+        ),
         click.option("--fold-seed", type=int, help="Seed of the folds.  [default: 0]"),
         click.option(
             "--label-noise", multiple=True, metavar="KIND:RATE", help="none, uniform:0.3, class-dependent:0.3."
@@ -70,15 +86,20 @@ def supervised_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def bench_supervised(path: Path | None, flags: dict[str, Any]) -> None:
     """Plan, run what is missing, show the leaderboards."""
-    from pb_cli.commands.bench import run_missing
+    from pb_cli.commands.bench import run_missing, submit_missing
 
     started = time.monotonic()
+    options = Options(flags["jobs"], "cpu")
     with usage_errors():
         asked = read_supervised(path, overrides(flags))
         data = open_labelled(asked)
         plan = make_supervised_plan(asked, data)
     if flags["dry_run"]:
-        show_plan(plan, as_json=flags["as_json"])
+        if flags["array"]:
+            with usage_errors():
+                show_array(make_array(plan.tasks, asked_site(flags), flags, command_flags(options)), plan.tasks)
+        else:
+            show_plan(plan, as_json=flags["as_json"])
         return
     folder = RunFolder(flags["out"] or Path("runs") / f"{data.name}-{asked.task}")
     with ExitStack() as stack:
@@ -86,8 +107,14 @@ def bench_supervised(path: Path | None, flags: dict[str, Any]) -> None:
             stack.enter_context(folder.locked())
             folder.open(plan.tasks, record(asked, plan))
         announce(plan, folder)
+        if flags["plan_only"]:
+            return
+        if flags["array"]:
+            with usage_errors():
+                submit_missing(plan, folder, flags, options)
+            return
         try:
-            problem = run_missing(plan, folder, Options(flags["jobs"], "cpu"), quiet=flags["quiet"])
+            problem = run_missing(plan, folder, options, quiet=flags["quiet"])
             results = folder.collect(plan.tasks)
             finish(results, asked, plan, folder, as_json=flags["as_json"])
             messages.print(
@@ -159,20 +186,30 @@ def finish(
     results: "pd.DataFrame", asked: SupervisedExperiment, plan: SupervisedPlan, folder: RunFolder, *, as_json: bool
 ) -> None:
     """Show the leaderboards, write them as Markdown, and say what diverged."""
+    from pb_cli.costs import cost_records, read_costs
+    from pb_cli.merging import failure_records
     from pb_cli.supervised.board import board_dict, markdown, show_boards
     from pb_cli.supervised.comparison import compare
     from pb_cli.supervised.grids import baseline_names
 
+    costs, diverged = read_costs(folder.path / "tasks.csv"), diverged_words(plan, folder)
+    head: dict[str, Any] = {
+        "run": os.fspath(folder.path),
+        "claims": plan.claims,
+        "remarks": plan.remarks,
+        "diverged": diverged,
+    }
+    head |= {"costs": cost_records(costs), "failures": failure_records(folder, plan.tasks)}
     if results.empty:
+        if as_json:
+            print_json(head | board_dict([]))
         return
     boards = compare(results, baseline_names(asked.task))
     (folder.path / "boards.md").write_text(markdown(boards), encoding="utf-8")
-    diverged = diverged_words(plan, folder)
     if as_json:
-        head = {"run": os.fspath(folder.path), "claims": plan.claims, "remarks": plan.remarks, "diverged": diverged}
         print_json(head | board_dict(boards))
         return
-    show_boards(boards, plan.claims)
+    show_boards(boards, plan.claims, costs)
     for line in diverged:
         messages.print(line, soft_wrap=True)
 
@@ -193,7 +230,7 @@ def show_plan(plan: SupervisedPlan, *, as_json: bool) -> None:
     from pb_cli.plan import to_lines
 
     if as_json:
-        click.echo(to_lines(plan.tasks), nl=False)
+        print_data(to_lines(plan.tasks))
         return
     rows = [
         (task.id, task.label_of_split, task.model, str(len(task.settings.get("parameters", []))), str(task.seed))

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pb_cli.commands.bench import overrides
+from pb_cli.completing import complete
 from pb_cli.console import messages, output, print_json
 from pb_cli.display import clock
 from pb_cli.experiment import PRESETS, Experiment
@@ -34,21 +35,37 @@ LEGEND = (
 
 
 @click.command("calibrate", short_help="What each metric can tell on a data set.")
-@click.argument("name", metavar="[DATASET]", required=False)
-@click.option("--dataset", help="The same as DATASET: one of `pb ls datasets`.  [default: pbmc]")
+@click.argument("name", metavar="[DATASET]", required=False, shell_complete=complete("datasets"))
+@click.option(
+    "--dataset",
+    shell_complete=complete("datasets"),
+    help="The same as DATASET: one of `pb ls datasets`.  [default: pbmc]",
+)
 @click.option("--data", type=click.Path(path_type=Path), help="Your own .h5ad, or the file of DATASET.")
 @data_options
 @click.option("--perturbation", "perturbations", multiple=True, help="Keep these perturbations.  [default: all]")
 @click.option("--dose", "doses", multiple=True, help="Keep these doses, such as 1,10.  [default: all]")
 @click.option(
-    "--model", "models", multiple=True, help="Baselines that are the negative control.  [default: quick ones]"
+    "--model",
+    "models",
+    multiple=True,
+    shell_complete=complete("models"),
+    help="Baselines that are the negative control.  [default: quick ones]",
 )
-@click.option("--metric", "metrics", multiple=True, help="Metrics of `pb ls metrics`.  [default: the default ones]")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    shell_complete=complete("metrics"),
+    help="Metrics of `pb ls metrics`.  [default: the default ones]",
+)
 @click.option("--hold-out", multiple=True, help="Units of the split (names or indices), or `all`.  [default: all]")
 @click.option("--preset", type=click.Choice(list(PRESETS)), help="How much it costs.  [default: full]")
 @click.option("--n-genes", type=click.IntRange(min=1), help="Number of highly variable genes.")
 @click.option("--fit-on", type=click.Choice(["training", "all-cells"]), help="Cells that preprocessing is fitted on.")
-@click.option("--split", help="A split of `pb ls splits`.  [default: leave-context-out]")
+@click.option(
+    "--split", shell_complete=complete("splits"), help="A split of `pb ls splits`.  [default: leave-context-out]"
+)
 @click.option("--split-seed", type=int, help="Seed of the split.  [default: 0]")
 @click.option("--target-controls", help="The held-out context's controls: train+input or input-only.")
 @click.option("--controls", help="Input and reference controls: shared or disjoint.")
@@ -67,7 +84,7 @@ def calibrate_metrics(name: str | None, **flags: Any) -> None:
     \b
     Examples:
       pb eval calibrate pbmc --preset quick
-      pb eval calibrate --data my.pb.h5ad --hold-out "B cells" --out calibration.csv
+      pb eval calibrate --data my.pb.h5ad --hold-out "B cells" --out units.csv
     """
     check_out(flags["out"])
     with usage_errors():

@@ -6,7 +6,7 @@ import click
 
 from pb_cli.claims import sweep
 from pb_cli.commands.bench import count
-from pb_cli.console import messages
+from pb_cli.console import messages, print_json
 from pb_cli.display import describe
 from pb_cli.merging import problems_of
 from pb_cli.names import usage_errors
@@ -19,11 +19,17 @@ _SHOWN = 10
 
 @click.command(short_help="Merge the results of a run into one table, and say what is missing.")
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
-def collect(run: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print what was merged, refused and is missing as data.")
+def collect(run: Path, *, as_json: bool) -> None:
     """Merge what is done in the run folder RUN into results.csv, results.parquet and tasks.csv.
 
     A result that is half-written, or of another task or split, is refused. Exit code 1 if any is, or if tasks are
     missing; what is there is merged all the same.
+
+    \b
+    Examples:
+      pb collect runs/pbmc
+      pb collect runs/pbmc --json
     """
     folder = RunFolder(run)
     with usage_errors():
@@ -36,6 +42,9 @@ def collect(run: Path) -> None:
         messages.print(f"Refused: {problem}", style="red", soft_wrap=True)
     there = {task.id for task in done}
     missing = [task for task in tasks if task.id not in there]
+    if as_json:
+        counted = {"tasks": len(tasks), "merged": len(done) - len(refused), "rows": len(results)}
+        print_json(counted | {"refused": refused, "missing": [task.id for task in missing]})
     for task in missing[:_SHOWN]:
         messages.print(f"Missing: {describe(task)} ({task.id})", soft_wrap=True)
     if len(missing) > _SHOWN:

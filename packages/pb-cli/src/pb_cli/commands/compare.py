@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pb_cli.completing import complete
 from pb_cli.console import messages, output, print_json
 from pb_cli.names import DataProblem, split_names, suggest
 
@@ -20,8 +21,20 @@ _PAIRS = 28  # of eight models: more fill screens
 
 @click.command("compare", short_help="Test which models of a run differ.")
 @click.argument("results", metavar="RUN|RESULTS", type=click.Path(path_type=Path))
-@click.option("--metric", "metrics", multiple=True, help="Names, or `all`.  [default: the one that ranks the models]")
-@click.option("--model", "models", multiple=True, help="Compare these only: fewer pairs need fewer split units.")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    shell_complete=complete("metrics"),
+    help="Names, or `all`.  [default: the one that ranks the models]",
+)
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    shell_complete=complete("models"),
+    help="Compare these only: fewer pairs need fewer split units.",
+)
 @click.option("--test", type=click.Choice(["wilcoxon", "sign-flip"]), default="wilcoxon", show_default=True)
 @click.option("--level", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True)
 @click.option("--figure", type=click.Path(path_type=Path), help="Draw mean ranks and ties to a .svg, .png or .pdf.")
@@ -37,7 +50,7 @@ def compare(results: Path, metrics: tuple[str, ...], models: tuple[str, ...], **
     \b
     Examples:
       pb eval compare runs/pbmc-quick
-      pb eval compare runs/pbmc-quick --metric pearson_delta --model scgen,mean-shift
+      pb eval compare runs/pbmc-quick --metric pearson_delta --model scgen,linear
       pb eval compare results.csv --metric all --json
       pb eval compare results.csv --figure ranks.svg
     """

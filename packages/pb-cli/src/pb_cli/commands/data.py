@@ -9,7 +9,8 @@ from rich.text import Text
 from pb_cli.commands.ls import labelled_from, where_from
 from pb_cli.commands.screen import prepare_screen, simulate_screen
 from pb_cli.commands.simulate import simulate
-from pb_cli.console import messages, output, print_json, print_table
+from pb_cli.completing import complete
+from pb_cli.console import messages, output, print_fact, print_json, print_table
 from pb_cli.names import DataProblem, SuggestingGroup, usage_errors
 from pb_cli.options import data_options, keys_from_flags, open_data, parse_options
 
@@ -22,7 +23,14 @@ __all__ = ["data"]
 
 @click.group(cls=SuggestingGroup, short_help="Look at, check, prepare or simulate data.")
 def data() -> None:
-    """Look at a data set, check your own .h5ad, prepare it for `pb bench`, or simulate one."""
+    """Look at a data set, check your own .h5ad, prepare it for `pb bench`, or simulate one.
+
+    \b
+    Examples:
+      pb data info pbmc
+      pb data validate my.pb.h5ad
+      pb data simulate simulated.h5ad
+    """
 
 
 for command in (simulate, prepare_screen, simulate_screen):
@@ -30,7 +38,7 @@ for command in (simulate, prepare_screen, simulate_screen):
 
 
 @data.command(short_help="Where a data set comes from and how many cells it has.")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete("datasets", "labelled"))
 @click.option("--data", "path", type=click.Path(path_type=Path), help="Your own .h5ad, or the file of data set NAME.")
 @data_options
 @click.option("--json", "as_json", is_flag=True, help="Print data instead of tables.")
@@ -44,8 +52,8 @@ def info(name: str | None, path: Path | None, *, as_json: bool, **flags: Any) ->
     \b
     Examples:
       pb data info pbmc
-      pb data info --data my.h5ad --context-key cell_type --perturbation-key condition \\
-                   --control ctrl --scale counts
+      pb data info --data my.h5ad --context-key cell_type \\
+                   --perturbation-key condition --control ctrl --scale counts
     """
     from pb_data import card, labelled_names
 
@@ -68,9 +76,9 @@ def validate(path: Path, *, as_json: bool, **flags: Any) -> None:
     """Report every problem of a file at once; exit code 1 if there is any.
 
     \b
-    Example:
-      pb data validate my.h5ad --context-key cell_type --perturbation-key condition \\
-                       --control ctrl --scale counts
+    Examples:
+      pb data validate my.h5ad --context-key cell_type \\
+                       --perturbation-key condition --control ctrl --scale counts
     """
     from pb_data.schema import SchemaError, notes
 
@@ -109,9 +117,10 @@ def prepare(path: Path, min_counts: int, min_genes: int, out: Path, **flags: Any
     on each split's training cells when a benchmark runs.
 
     \b
-    Example:
-      pb data prepare my.h5ad --context-key cell_type --perturbation-key condition \\
-                      --control ctrl --scale counts --min-genes 200 --out my.pb.h5ad
+    Examples:
+      pb data prepare my.h5ad --context-key cell_type \\
+                      --perturbation-key condition --control ctrl --scale counts \\
+                      --min-genes 200 --out my.pb.h5ad
     """
     from pb_data import filter_cells, write_h5ad
 
@@ -142,7 +151,7 @@ def show(facts: dict[str, str], counts: "pd.DataFrame | None" = None, *, as_json
         print_json(facts | ({"cells": cells} if cells else {}))
         return
     for field, value in facts.items():
-        output.print(Text(field, style="bold"), value, soft_wrap=True)
+        print_fact(Text(f"{field} ", style="bold"), Text(value, style="not bold"))
     if counts is not None:
         table = counts.T if counts.shape[1] > max(counts.shape[0], 8) else counts
         rows = [(str(label), *(f"{n:,}" for n in row)) for label, *row in table.itertuples()]

@@ -38,7 +38,8 @@ def evaluate() -> None:
       pb eval prediction.h5ad --json
       pb eval *.h5ad --out scores.csv
       pb eval imputed.h5ad --group-key condition --scale log1p
-      pb eval scgen.h5ad cpa.h5ad --truth measured.h5ad --control ctrl --scale log1p --figures figures
+      pb eval scgen.h5ad cpa.h5ad --truth measured.h5ad --control ctrl \\
+              --scale log1p --figures figures
       pb eval calibrate pbmc --preset quick
       pb eval compare runs/pbmc-quick
     """
@@ -77,7 +78,8 @@ def score(predictions: tuple[Path, ...], *, out: Path | None, as_json: bool, **f
     Examples:
       pb eval score prediction.h5ad
       pb eval score imputed.h5ad --group-key condition --scale log1p
-      pb eval score scgen.h5ad cpa.h5ad --truth measured.h5ad --control ctrl --scale log1p --figures figures
+      pb eval score scgen.h5ad cpa.h5ad --truth measured.h5ad --control ctrl \\
+                    --scale log1p --figures figures
     """
     from pb_eval import write_table
     from pb_eval.table import merge_tables

@@ -54,7 +54,9 @@ def resume(run: Path, **flags: Any) -> None:
                 soft_wrap=True,
             )
             return
-        array = make_array(chosen, site, flags | {"max_parallel": flags["max_parallel"] or most}, options)
+        array = make_array(
+            chosen, site, flags | {"max_parallel": flags["max_parallel"] or most}, options, found.forecast
+        )
         if flags["dry_run"]:
             show_array(array, chosen)
         else:

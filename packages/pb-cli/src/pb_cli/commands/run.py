@@ -1,11 +1,7 @@
 """`pb run`: some tasks of a planned run, here and now; what an element of a Slurm array does."""
 
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import click
 
@@ -16,10 +12,11 @@ from pb_cli.display import Display
 from pb_cli.execute import Options, execute
 from pb_cli.names import DataProblem, usage_errors
 from pb_cli.options import bootstrap_option
+from pb_cli.pausing import StoppedError, stop_signals
 from pb_cli.plan import Task
 from pb_cli.reopen import chosen, refuse_changed_data, reopen, version_remarks
-from pb_cli.slurm import why_stopped
-from pb_cli.store import Failure, RunFolder
+from pb_cli.stopping import note_stop, unfinished
+from pb_cli.store import RunFolder
 
 __all__ = ["run"]
 
@@ -76,19 +73,31 @@ def run(
         messages.print(remark, style="yellow", soft_wrap=True)
     messages.print(f"{count(len(asked), 'task')}, {len(asked) - len(missing)} of them finished before", soft_wrap=True)
     options = Options(jobs, device, not no_save_models, ensemble, bootstrap, data, apart=True)
-    if problem := run_apart(missing, folder, options, quiet=quiet):
+    finished = filter(folder.is_done, tasks)
+    if problem := run_apart(missing, folder, options, finished, quiet=quiet, in_array=array is not None):
         messages.print(problem, style="red", soft_wrap=True)
         raise SystemExit(1)
 
 
-def run_apart(missing: Sequence[Task], folder: RunFolder, options: Options, *, quiet: bool) -> str:
+def run_apart(
+    missing: Sequence[Task],
+    folder: RunFolder,
+    options: Options,
+    finished: Iterable[Task],
+    *,
+    quiet: bool,
+    in_array: bool,
+) -> str:
     """Run tasks in worker processes; say in one sentence what went wrong, if anything."""
     display = Display(missing, quiet=quiet)
     try:
-        with stop_signals(), display:
-            execute(missing, folder, options, display.handle)
+        with stop_signals():
+            with display:
+                execute(missing, folder, options, display.handle, finished)
+            if left := unfinished(missing, folder, display):
+                return note_stop(left, folder, display, in_array=in_array)
     except StoppedError:
-        return note_stop(missing, folder, display)
+        return note_stop(unfinished(missing, folder, display), folder, display)
     except KeyboardInterrupt:
         messages.print("Interrupted: what is finished is kept; the same command continues.")
         raise SystemExit(130) from None
@@ -98,34 +107,3 @@ def run_apart(missing: Sequence[Task], folder: RunFolder, options: Options, *, q
     if not display.failures:
         return ""
     return f"{len(display.failures)} of {count(len(missing), 'task')} failed; `pb status {folder.path}` says why."
-
-
-def note_stop(missing: Sequence[Task], folder: RunFolder, display: Display) -> str:
-    """Record why tasks were stopped, those that had not begun among them."""
-    reason = why_stopped()
-    kept = display.failures.keys() | display.busy.keys()
-    stopped = [task for task in missing if task.id not in kept and not folder.is_done(task)]
-    for task in stopped:
-        folder.write_failure(task, Failure(reason, f"Stopped by a signal before it was finished ({reason})."))
-    return f"Stopped ({reason}): {count(len(stopped), 'task')} not finished; `pb resume` submits them again."
-
-
-class StoppedError(BaseException):
-    """The process was asked to end; no `except Exception` is to keep it from that."""
-
-
-@contextmanager
-def stop_signals() -> Iterator[None]:
-    """Raise StoppedError on SIGTERM, which Slurm sends before it kills; SIGUSR1, its early warning, changes nothing."""
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise StoppedError
-
-    before: dict[signal.Signals, Any] = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
-    before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        for number, action in before.items():
-            signal.signal(number, action)

@@ -42,9 +42,9 @@ def prepare_screen(cells: Path, screen: Path, out: Path, **flags: Any) -> None:
     and seed give the same bytes.
 
     \b
-    Example:
-      pb data prepare-screen a375.h5ad crispra.csv --target-key gene --scale counts \\
-                             --held-out KLF4,TRPS1 --out a375
+    Examples:
+      pb data prepare-screen a375.h5ad crispra.csv --target-key gene \\
+                             --scale counts --held-out KLF4,TRPS1 --out a375
     """
     with usage_errors():
         from pb_data import prepare_screen as join
@@ -84,7 +84,7 @@ def simulate_screen(out: Path, **flags: Any) -> None:
     and folds over genes as chance does.
 
     \b
-    Example:
+    Examples:
       pb data simulate-screen sham
     """
     with usage_errors():

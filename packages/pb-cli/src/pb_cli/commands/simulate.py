@@ -48,7 +48,7 @@ def simulate(out: Path, **flags: Any) -> None:
     \b
     Examples:
       pb data simulate simulated.h5ad
-      pb data simulate many-doses.h5ad --doses 0.1,0.3,1,3,10 --combinations 0 --seed 1
+      pb data simulate doses.h5ad --doses 0.1,0.3,1,3,10 --combinations 0
     """
     if out.exists():
         msg = f"{out} is there already; give another name."

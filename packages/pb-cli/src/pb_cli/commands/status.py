@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from pb_cli.console import messages, output, print_json, print_table
+from pb_cli.costs import task_seconds
 from pb_cli.display import clock, describe
 from pb_cli.names import usage_errors
-from pb_cli.states import STATES, Survey, survey, task_seconds
+from pb_cli.states import STATES, Survey, survey
 from pb_cli.store import RunFolder
 
 __all__ = ["status"]
@@ -29,6 +30,12 @@ def status(run: Path, show_all: bool, watch: bool, every: float, as_json: bool) 
 
     What its files say comes first, then Slurm's queue, then Slurm's accounting where there is any. A failed task has
     its reason: error, out of memory, killed, time limit, preempted, node failure, cancelled, stopped or lost.
+
+    \b
+    Examples:
+      pb status runs/pbmc
+      pb status runs/pbmc --watch --every 10
+      pb status runs/pbmc --json
     """
     folder = RunFolder(run)
     with usage_errors():
@@ -62,6 +69,7 @@ def show(found: Survey, *, most: int | None) -> None:
     if len(rows) > 1:
         rows.append(["all", *(_blank(found.counts[state]) for state in STATES)])
     print_table(str(found.folder.path), ["model", *STATES], rows)
+    _show_paused(found, most)
     _show_failures(found, most)
     if found.silence:
         messages.print(
@@ -75,6 +83,14 @@ def show(found: Survey, *, most: int | None) -> None:
 
 def _blank(number: int) -> str:
     return f"{number:,}" if number else ""
+
+
+def _show_paused(found: Survey, most: int | None) -> None:
+    """Print tasks that wait to go on with their training."""
+    paused = [task for task in found.those("pending") if found.states[task.id].reason]
+    if paused:
+        rows = [(task.id, describe(task), *found.states[task.id][1:]) for task in paused[:most]]
+        print_table(f"to go on: {len(paused):,}", ("task", "", "reason", ""), rows)
 
 
 def _show_failures(found: Survey, most: int | None) -> None:

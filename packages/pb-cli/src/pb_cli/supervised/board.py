@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pb_cli.console import messages, output
+from pb_cli.costs import Cost, cost_cells, cost_heads
 from pb_cli.supervised.comparison import Board, gaps
 
 if TYPE_CHECKING:
@@ -18,10 +19,12 @@ __all__ = ["board_dict", "markdown", "show_boards"]
 LEVEL = 0.05
 
 
-def show_boards(boards: Sequence[Board], claims: Mapping[str, str]) -> None:
+def show_boards(
+    boards: Sequence[Board], claims: Mapping[str, str], costs: Mapping[tuple[str, str], Cost] | None = None
+) -> None:
     """Print a table for each kind of folds and noise, what it supports, and the gap between kinds of folds."""
     for board in boards:
-        output.print(_table(board))
+        output.print(_table(board, costs or {}))
         for line in words(board):
             messages.print(line, soft_wrap=True)
         kind = board.split.partition(",")[0]
@@ -80,17 +83,21 @@ def markdown(boards: Sequence[Board]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _table(board: Board) -> Table:
+def _table(board: Board, costs: Mapping[tuple[str, str], Cost]) -> Table:
     metrics = list(dict.fromkeys(board.table["metric"]))
-    shown = metrics[: max(2, (output.width - 20) // 17)]
+    heads = cost_heads(costs)
+    shown = metrics[: max(2, (output.width - 20 - 11 * len(heads)) // 17)]
     table = Table(title=f"{board.dataset}, folds {board.split}", title_justify="left", title_style="bold")
     table.add_column("model", overflow="fold")
     for name in shown:
         table.add_column(f"{name} {_arrow(name)}", justify="right")
+    for head in heads:
+        table.add_column(head, justify="right", style="dim")
     for model, cells in _by_model(board).items():
         first = cells[metrics[0]]
         style = "dim" if first["is_baseline"] else ""
-        table.add_row(Text(f"{model}{_mark(first)}", style=style), *(_cell(cells.get(name)) for name in shown))
+        cost = map(Text, cost_cells(costs, (model, "default")))
+        table.add_row(Text(f"{model}{_mark(first)}", style=style), *(_cell(cells.get(n)) for n in shown), *cost)
     return table
 
 

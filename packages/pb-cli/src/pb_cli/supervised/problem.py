@@ -2,6 +2,7 @@
 
 import json
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,15 +61,16 @@ class Problem(NamedTuple):
         return Inputs(fitted.transform(data.X), None if isinstance(data.X, np.ndarray) else fitted.shift)
 
 
-def prepare(task: SupervisedTask) -> Problem:
-    """Load the data, draw the folds, add the noise.
+def prepare(task: SupervisedTask, path: Path | None = None) -> Problem:
+    """Load the data, draw the folds, add the noise; `path` is where the data file lies now.
 
     Raises
     ------
     ValueError
         If the folds are not the planned ones: the data or the software have changed.
     """
-    data = _load(json.dumps(task.source, sort_keys=True), task.preprocess["joint"])
+    source = task.source if path is None else task.source | {"path": str(path.absolute())}
+    data = _load(json.dumps(source, sort_keys=True), task.preprocess["joint"])
     chosen = task.split_parameters
     folds = make_folds(task.split, data, n_folds=chosen["n_folds"], seed=chosen["seed"])
     if folds.hash != task.split_hash:

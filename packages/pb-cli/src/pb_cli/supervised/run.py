@@ -2,9 +2,8 @@
 
 import json
 import platform
-import time
 from collections.abc import Callable, Sequence
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +13,8 @@ from pb_eval import write_table
 from pb_models import TrainingStep
 
 from pb_cli.files import write_text
-from pb_cli.resources import peak_memory, reset_peak_memory, versions
+from pb_cli.merging import file_record
+from pb_cli.resources import Clocks, device_costs, peak_memory, reset_peak_memory, versions
 from pb_cli.store import RunFolder
 from pb_cli.supervised.grids import baseline_names
 from pb_cli.supervised.objectives import make_objective
@@ -40,21 +40,29 @@ class Outcome(NamedTuple):
     choices: list[Choice]
 
 
-def run_supervised(task: SupervisedTask, folder: RunFolder, *, progress: Report | None = None) -> None:
-    """Run a task and write its folder, which appears only when everything in it is complete."""
+def run_supervised(
+    task: SupervisedTask, folder: RunFolder, *, data: Path | None = None, progress: Report | None = None
+) -> None:
+    """Run a task and write its folder, which appears only when everything in it is complete.
+
+    `data` is where the data file lies now.
+    """
     with folder.writing(task) as draft, (draft / "log.txt").open("w", encoding="utf-8", buffering=1) as log:
         log.write(f"{task.label} seed {task.seed}, {task.held_out}\n")
-        problem = prepare(task)
+        clocks = Clocks.read()
+        problem = prepare(task, data)
         reset_peak_memory()
-        start = time.perf_counter()
+        start = Clocks.read()
         outcome = _baseline(task, problem) if is_baseline(task) else _sweep(task, problem, progress)
         costs = {
-            "fit_seconds": round(time.perf_counter() - start, 3),
+            "fit_seconds": start.since(1)["seconds"],
             "peak_memory_bytes": peak_memory(),
-            "device": "cpu",
+            "n_parameters": n_parameters(task, problem),
+            **device_costs("cpu"),
             "host": platform.node(),
             "trained_together": len(settings_of_runs(task)),
             "n_diverged": sum(int((trace.diverged > 0).sum()) for trace in outcome.traces),
+            **clocks.since(1),
         }
         log.write(f"costs {json.dumps(costs)}\n")
         _write(task, problem, outcome, costs, draft)
@@ -63,6 +71,14 @@ def run_supervised(task: SupervisedTask, folder: RunFolder, *, progress: Report 
 def is_baseline(task: SupervisedTask) -> bool:
     """Whether a task is one of the baselines of its kind."""
     return task.model in baseline_names(task.source["task"])
+
+
+def n_parameters(task: SupervisedTask, problem: Problem) -> int | None:
+    """Count the parameters of one network; None for a baseline."""
+    if is_baseline(task):
+        return None
+    widths: tuple[int, ...] = (problem.data.X.shape[1], *task.settings["network"]["hidden"], problem.n_outputs)
+    return sum((n_in + 1) * n_out for n_in, n_out in pairwise(widths))
 
 
 def settings_of_runs(task: SupervisedTask) -> list[dict[str, Any]]:
@@ -206,7 +222,8 @@ def _write(task: SupervisedTask, problem: Problem, outcome: Outcome, costs: dict
         _choice_table(task, outcome).to_csv(draft / "chosen.csv", index=False)
     arrays: dict[str, Any] = _predictions(problem, outcome, test)
     np.savez_compressed(draft / "predictions.npz", **arrays)
-    record = {"task": task.id, "costs": costs, "claim": problem.folds.claim, "versions": versions()}
+    record: dict[str, Any] = {"task": task.id, "split_hash": task.split_hash, "files": file_record(draft)}
+    record |= {"costs": costs, "claim": problem.folds.claim, "versions": versions()}
     write_text(draft / "task.json", json.dumps(record, indent=2) + "\n")
 
 

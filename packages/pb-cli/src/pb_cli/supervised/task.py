@@ -1,5 +1,6 @@
 """A task of the supervised arm: one loss or baseline on all folds of one data set, its whole grid inside."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,18 @@ class SupervisedTask(Task):
     def label(self) -> str:
         """The name of the loss or baseline."""
         return self.model
+
+    @property
+    def steps(self) -> float:
+        """Epochs of all trainings on all folds; 0 for a baseline."""
+        grid = (len(self.settings.get(name, ())) for name in ("parameters", "learning_rates", "weight_decays"))
+        epochs = self.settings.get("training", {}).get("epochs", 0)
+        return float(math.prod(grid) * self.split_parameters["n_folds"] * epochs)
+
+    @property
+    def work(self) -> float:
+        """Expected time, roughly, in units of a baseline's task: 27 settings, 5 folds and 100 epochs count as 14."""
+        return 1 + self.steps / 1000
 
 
 def split_label(fold_kind: str, noise: dict[str, Any] | None) -> str:

@@ -160,6 +160,13 @@ def find_files(dataset: LabelledDataset, path: str | PathLike[str] | None) -> li
     return dataset.files(Path(path).expanduser().absolute())
 
 
+def check_files_unchanged(name: str, path: str | PathLike[str], expected: str) -> None:
+    """Raise a DataFileError where the files of a set, in their folder, have another joint checksum than a recipe's."""
+    if (found := joint_sha256(find_files(get_labelled(name), path))) != expected:
+        msg = f"{path} has changed: its sha256 is {found}, the recipe says {expected}; give the original files"
+        raise DataFileError(msg)
+
+
 def joint_sha256(files: Sequence[Path]) -> str:
     """Return the checksum of a file, or of several files' checksums, one a line."""
     sums = [file_sha256(file) for file in files]

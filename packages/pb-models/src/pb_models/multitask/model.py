@@ -51,7 +51,7 @@ class MultiTaskModel(Model):
         training = self._training_cells(data, numbers)
         examples = {phase: self._examples(phase, data, numbers, training) for phase in self.phases}
         lengths = [self._n_epochs(phase, len(examples[phase][0].source)) for phase in self.phases]
-        count = EpochCount(progress, sum(lengths))
+        count = EpochCount(progress, sum(lengths), self.resumable)
         cells = Cells(data.X, where)
         with seeded(seed, where):
             self.network = self.new_network(len(data.genes)).to(where)
@@ -74,7 +74,7 @@ class MultiTaskModel(Model):
             training, validation = examples[phase]
             if phase in ("autoencoding", "transport"):
                 histories[phase] = reconstruction_phase(
-                    self.network, cells, training, validation, self.settings, seed=number, progress=count
+                    self.network, cells, training, validation, self.settings, seed=number, count=count
                 )
                 continue
             assert isinstance(self.settings, AdversarialSettings)

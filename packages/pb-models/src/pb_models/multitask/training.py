@@ -8,17 +8,17 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from pb_models.butterfly_training import EpochCount
 from pb_models.multitask.examples import CONTROL
 from pb_models.multitask.network import Terms, discriminator_loss, fooling_loss, reconstruction_terms
 from pb_models.multitask.settings import VariationalSettings
 from pb_models.training import Schedule, descend, train
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from torch import Tensor, nn
 
-    from pb_models.base import Progress
     from pb_models.multitask.examples import Examples
     from pb_models.multitask.network import MultiTaskNetwork, Opponent
     from pb_models.multitask.settings import AdversarialSettings, MultiTaskSettings
@@ -53,6 +53,15 @@ class WarmingAdam:
     def restart(self) -> None:
         """Begin the warm-up anew, keeping the moments."""
         self.n_done = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return Adam's state and the number of steps done."""
+        return {"optimiser": self.optimiser.state_dict(), "n_done": self.n_done}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where another one stood."""
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.n_done = state["n_done"]
 
 
 class _Shown:
@@ -92,7 +101,7 @@ def reconstruction_phase(
     settings: MultiTaskSettings,
     *,
     seed: int,
-    progress: Progress | None = None,
+    count: EpochCount | None = None,
 ) -> dict[str, Any]:
     """Train the autoencoder on examples, with an Adam of its own, and return the history.
 
@@ -117,7 +126,18 @@ def reconstruction_phase(
 
     schedule = _schedule(settings, shown.n, keep=settings.keep)
     watch = monitor if watched.n and settings.keep == "best" else None
-    history = train(network, shown.rows, schedule, step=step, monitor=watch, seed=seed, progress=progress)
+    count = count or EpochCount(None, schedule.max_epochs)
+    history = train(
+        network,
+        shown.rows,
+        schedule,
+        step=step,
+        monitor=watch,
+        seed=seed,
+        progress=count,
+        resumable=count.resumable,
+        parts=[adam, count],
+    )
     return {**history.to_dict(), "n_training": shown.n, "n_validation": watched.n}
 
 
@@ -156,20 +176,16 @@ class Contest:
         self.autoencoding = WarmingAdam(_autoencoder(network), settings)
         self.codes: Tensor | None = None  # of all examples, where they are encoded once
 
-    def discriminator_phase(self, seed: int, progress: Progress | None = None) -> dict[str, Any]:
+    def discriminator_phase(self, seed: int, count: EpochCount | None = None) -> dict[str, Any]:
         """Train the discriminator alone and return the history."""
         if self.settings.passes == "shared":
             self.codes = self._encoded()
-        schedule = _schedule(self.settings, self.shown.n, share=self.settings.discriminator_share)
-        rows = self.shown.rows
-        return train(self.network, rows, schedule, step=self.judge_step, seed=seed, progress=progress).to_dict()
+        return self._phase(self.judge_step, self.settings.discriminator_share, seed, count)
 
-    def joint_phase(self, seed: int, progress: Progress | None = None) -> dict[str, Any]:
+    def joint_phase(self, seed: int, count: EpochCount | None = None) -> dict[str, Any]:
         """Train both and return the history."""
         self.judging.restart()
-        schedule = _schedule(self.settings, self.shown.n, share=self.settings.joint_share)
-        rows = self.shown.rows
-        return train(self.network, rows, schedule, step=self.joint_step, seed=seed, progress=progress).to_dict()
+        return self._phase(self.joint_step, self.settings.joint_share, seed, count)
 
     def judge_step(self, rows: Tensor) -> dict[str, Tensor]:
         """Step the discriminator on codes of cells, or on those computed beforehand."""
@@ -199,6 +215,35 @@ class Contest:
         fooling, counts = fooling_loss(self.network, codes, labels, condition != CONTROL, self.opponent)
         weight = self.settings.adversarial_weight * counts
         return Terms((1 - weight) * error + weight * fooling, {"squared_error": error, "fooling": fooling})
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the optimisers' states, the labels, and the codes where there are any."""
+        optimisers = self.judging.state_dict(), self.autoencoding.state_dict()
+        return {"optimisers": optimisers, "labels": self.labels, "codes": self.codes}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where another contest stood."""
+        for optimiser, own in zip((self.judging, self.autoencoding), state["optimisers"], strict=True):
+            optimiser.load_state_dict(own)
+        device, codes = self.labels.device, state["codes"]
+        self.labels, self.codes = state["labels"].to(device), None if codes is None else codes.to(device)
+
+    def _phase(
+        self, step: Callable[[Tensor], dict[str, Tensor]], share: float, seed: int, count: EpochCount | None
+    ) -> dict[str, Any]:
+        schedule = _schedule(self.settings, self.shown.n, share=share)
+        count = count or EpochCount(None, schedule.max_epochs)
+        history = train(
+            self.network,
+            self.shown.rows,
+            schedule,
+            step=step,
+            seed=seed,
+            progress=count,
+            resumable=count.resumable,
+            parts=[self, count],
+        )
+        return history.to_dict()
 
     def _judge(self, codes: Tensor, labels: Tensor) -> Tensor:
         loss = discriminator_loss(self.network, codes, labels, self.opponent)

@@ -1,0 +1,31 @@
+"""Sorting rows of integers and of floating-point numbers as integers, with numpy and without."""
+
+import pytest
+import torch
+from pb_losses.sorting import ordered_bits, sorted_rows, tied
+
+
+def drawn(dtype):
+    x = torch.randn(20, 30, generator=torch.Generator().manual_seed(0), dtype=dtype).mul(3).round() / 3
+    x[0, :3] = torch.tensor([0.0, -0.0, torch.inf], dtype=dtype)
+    x[1, 0] = -torch.inf
+    return x
+
+
+@pytest.mark.parametrize("has_numpy", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_order_is_that_of_a_stable_sort(dtype, has_numpy, monkeypatch):
+    monkeypatch.setattr("pb_losses.sorting._HAS_NUMPY", has_numpy)
+    x = drawn(dtype)
+    values, order = sorted_rows(ordered_bits(x))
+    assert torch.equal(order, x.argsort(dim=1, stable=True))
+    assert torch.equal(values.long(), ordered_bits(x).gather(1, order).long())
+    _, descending = sorted_rows(~ordered_bits(x))
+    assert torch.equal(descending, x.argsort(dim=1, stable=True, descending=True))
+
+
+def test_tied_places_equal_searches():
+    x = drawn(torch.float64).sort(1).values
+    first, last = tied(x)
+    assert torch.equal(first, torch.searchsorted(x, x))
+    assert torch.equal(last, torch.searchsorted(x, x, right=True) - 1)
