@@ -16,7 +16,7 @@ version = release = (ROOT / "VERSION").read_text().strip()
 # The source folder is the repository's root, so that links between pages are the same here and on a code host.
 root_doc = "docs/index"
 include_patterns = ["*.md", "docs/**", "packages/*/README.md", "experiments/*", "benchmarks/*", "slurm/*"]
-exclude_patterns = ["docs/_build", "docs/plugin-example"]
+exclude_patterns = ["docs/_build"]
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 
 html_theme = "furo"
