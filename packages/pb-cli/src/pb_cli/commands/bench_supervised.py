@@ -59,7 +59,8 @@ def supervised_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--optimiser", type=click.Choice(["sgd", "adam"]), help="[default: sgd]"),
         click.option("--standardise", help="training-rows, all-rows (a leak) or none.  [default: training-rows]"),
         click.option("--choose-by", multiple=True, help="Metrics that choose settings; the first ranks."),
-        click.option("--selection", help="per-fold or one-setting (the same in all folds)."),
+        click.option("--selection", help="per-fold, one-setting (the same in all folds) or nested."),
+        click.option("--inner-folds", type=int, help="Folds of nested selection.  [default: 3]"),
         click.option("--equal-budget", type=int, help="Least settings of a loss's own parameters.  [default: 3]"),
         click.option("--joint", is_flag=True, help="Make one target of several: all combinations of their classes."),
     ]
