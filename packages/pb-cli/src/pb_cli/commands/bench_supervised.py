@@ -160,14 +160,18 @@ def finish(
     results: "pd.DataFrame", asked: SupervisedExperiment, plan: SupervisedPlan, folder: RunFolder, *, as_json: bool
 ) -> None:
     """Show the leaderboards, write them as Markdown, and say what diverged."""
+    import pandas as pd
+
     from pb_cli.supervised.board import board_dict, markdown, show_boards
-    from pb_cli.supervised.comparison import compare
+    from pb_cli.supervised.comparison import compare, gaps
     from pb_cli.supervised.grids import baseline_names
 
     if results.empty:
         return
     boards = compare(results, baseline_names(asked.task))
     (folder.path / "boards.md").write_text(markdown(boards), encoding="utf-8")
+    if rows := gaps(boards):
+        pd.DataFrame(rows).to_csv(folder.path / "gaps.csv", index=False)
     diverged = diverged_words(plan, folder)
     if as_json:
         head = {"run": os.fspath(folder.path), "claims": plan.claims, "remarks": plan.remarks, "diverged": diverged}
