@@ -226,6 +226,21 @@ def test_a_queue_that_does_not_answer_or_has_forgotten(cluster, tmp_path: Path, 
     assert sorted(standing(cluster, folder).values()) == [("done", ""), ("failed", "error"), ("failed", "lost")]
 
 
+def test_a_read_only_run_folder_is_refused_and_can_be_looked_at(cluster, tmp_path: Path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    cluster("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk)
+    try:
+        folder, _ = make_run(disk / "run", ["", ""])
+        cluster.pb("run", folder.path, "--task=0")
+        cluster("mount", "-o", "remount,ro", disk)
+        for verb in ("run", "resume"):
+            assert "cannot be written to: results would be lost" in cluster.pb(verb, folder.path, check=False)
+        assert standing(cluster, folder) == {0: ("done", ""), 1: ("missing", "")}
+    finally:
+        cluster("umount", disk)
+
+
 def test_a_full_disk_fails_the_task_and_not_the_rest(cluster, tmp_path: Path):
     """The run folder lies on a file system of two megabytes, and one task writes ten."""
     disk = tmp_path / "disk"

@@ -86,6 +86,12 @@ def test_what_is_not_found_is_asked_for(pb, own, columns, said):
     assert not (pb.folder / "experiment.toml").exists()
 
 
+def test_a_column_that_is_not_there_gets_a_suggestion(pb, own):
+    result = pb("init", own({"kind": "cell_type"}), "--context-key", "cell_tipe")
+    assert result.exit_code == 2
+    assert "Did you mean cell_type" in result.stderr
+
+
 def test_a_control_label_that_is_not_usual_is_asked_for(pb, own):
     result = pb("init", own({"kind": "cell_type", "condition": "what"}), "--perturbation-key", "what")
     assert result.exit_code == 0, result.output

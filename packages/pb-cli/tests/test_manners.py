@@ -190,6 +190,16 @@ def test_messages_go_to_stderr_and_data_to_stdout(pb, data_file: Path):
     assert (json.loads(quiet.stdout), quiet.stderr) == ([], "")
 
 
+def test_what_is_written_can_be_named_with_out_everywhere(pb):
+    assert pb("data", "simulate-screen", "--out", "one", "--genes", "5").exit_code == 0
+    assert pb("data", "simulate-screen", "two", "--genes", "5").exit_code == 0
+    assert {path.name[:3] for path in pb.folder.iterdir()} == {"one", "two"}
+    for given in (["three", "--out", "four"], []):
+        result = pb("data", "simulate-screen", *given)
+        assert result.exit_code == 2
+        assert "name what to write once" in result.stderr
+
+
 def test_help_is_quick_because_it_imports_little():
     code = (
         "import sys, pb_cli.app; print(*sorted({'torch', 'anndata', 'pandas', 'scanpy', 'scipy'} & set(sys.modules)))"

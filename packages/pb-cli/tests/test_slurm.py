@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from pb_cli import slurm
-from pb_cli.arrays import draft_array, element_tasks, read_arrays, submit_array
+from pb_cli.arrays import draft_array, element_ids, read_arrays, submit_array
 from pb_cli.plan import Task
 from pb_cli.site import Site, multiply_memory, multiply_time, read_site
 from pb_cli.slurm import Chunk, Element, SlurmError, render
@@ -118,11 +118,12 @@ def test_a_grid_that_exceeds_a_job_is_cut_and_every_element_finds_its_tasks(fold
     ]
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "12")
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
-    assert element_tasks(folder, tasks, read.name, 2) == [tasks[3]]
+    assert element_ids(folder, read.name, 2) == [tasks[3].id]
+    assert folder.read(element_ids(folder, read.name, 2)) == [tasks[3]]
     places = dict(read.placed())
     assert places[tasks[3].id] == Element(f"{read.name}-2", 1)
     with pytest.raises(ValueError, match="element 5 was asked for"):
-        element_tasks(folder, tasks, read.name, 4)
+        element_ids(folder, read.name, 4)
 
 
 def test_a_refused_job_leaves_the_record_of_those_before_it(folder, monkeypatch):

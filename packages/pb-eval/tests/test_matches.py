@@ -187,6 +187,32 @@ def test_genes_without_expression_are_named(files, tmp_path):
     assert "1 of 30 genes are zero in every predicted cell but not in the measured ones ('g1')." in notes
 
 
+def test_one_condition_without_expression_is_refused_and_named(files):
+    prediction = anndata.read_h5ad(files[0])
+    condition = prediction.obs.iloc[0]
+    rows = (prediction.obs == condition).all(axis=1).to_numpy()
+    assert 0 < rows.sum() < len(rows)
+    prediction.X[rows] = 0
+    prediction.write_h5ad(files[0])
+    with pytest.raises(
+        ArtefactError, match=r"cpa.h5ad: all genes are zero in every predicted cell of '\w+' in '\w+': "
+    ):
+        compared(*files)
+
+
+@pytest.mark.parametrize("layout", [np.asarray, sparse.csr_matrix])
+def test_cells_without_expression_are_counted_and_kept(files, layout):
+    prediction = anndata.read_h5ad(files[0])
+    expected, notes = compared(*files)
+    assert not [note for note in notes if "cells are zero" in note]
+    prediction.X[[0, 3]] = 0
+    prediction.X = layout(prediction.X)
+    prediction.write_h5ad(files[0])
+    found, notes = compared(*files)
+    assert "2 cells are zero in every gene: they are kept." in notes
+    assert set(found) == set(expected)
+
+
 def nan(X):
     X[3, 7] = np.nan
 

@@ -81,6 +81,21 @@ def test_stacked_runs_equal_runs_one_by_one(samples, optimiser, objectives):
     assert not traces.diverged.any()
 
 
+def test_outputs_are_kept_after_given_epochs(samples):
+    """Validation then chooses nothing; 0 keeps nothing."""
+    keep = np.array([[3, 6], [1, 0], [0, 2], [5, 5]])
+    measures, runs = regression_measures(["mae", "pearson"]), runs_of(mae)
+    options = {"n_outputs": 2, "order_seed": 5, "keep": keep}
+    whole = train_fold(samples, runs, NETWORK, SETTINGS, measures, **options)
+    parts = train_fold(samples, runs, NETWORK, SETTINGS, measures, at_once=3, **options)
+    for number, run in enumerate(runs):
+        _, predictions = one_by_one(samples, run, SETTINGS, 5)
+        for measure, epoch in enumerate(keep[number]):
+            expected = predictions[epoch - 1] if epoch else np.zeros_like(predictions[0])
+            for traces in (whole, parts):
+                np.testing.assert_allclose(traces.test_outputs[number, measure], expected, atol=2e-5)
+
+
 def test_chunks_do_not_change_a_run(samples):
     options = {"n_outputs": 2, "order_seed": 5}
     measures = regression_measures(["mae", "rmse", "pearson"])  # a rank can change by rounding

@@ -15,7 +15,7 @@ from pb_cli.slurm import Chunk, Element, SlurmError, render, submit
 from pb_cli.store import RunFolder
 from pb_cli.whereabouts import slurm_element
 
-__all__ = ["Array", "array_data", "draft_array", "element_tasks", "read_arrays", "submit_array"]
+__all__ = ["Array", "array_data", "draft_array", "element_ids", "read_arrays", "submit_array"]
 
 TABLE, RECORD, DATA = "tasks.txt", "submitted.json", "data.txt"
 
@@ -124,7 +124,7 @@ def array_data(folder: RunFolder, name: str) -> Path | None:
     return Path(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
-def element_tasks(folder: RunFolder, tasks: Sequence[Task], name: str, offset: int) -> list[Task]:
+def element_ids(folder: RunFolder, name: str, offset: int) -> list[str]:
     """Find the tasks of the array element that this process is, by SLURM_ARRAY_TASK_ID.
 
     Raises
@@ -144,5 +144,4 @@ def element_tasks(folder: RunFolder, tasks: Sequence[Task], name: str, offset: i
     if number >= len(elements):
         msg = f"The array {name!r} has {len(elements)} elements; element {number} was asked for."
         raise ValueError(msg)
-    by_id = {task.id: task for task in tasks}
-    return [by_id[task_id] for task_id in elements[number]]
+    return elements[number]

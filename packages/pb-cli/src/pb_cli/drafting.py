@@ -30,38 +30,59 @@ def toml(value: Any) -> str:
 
 def cells_draft(data: "PerturbationData", where: dict[str, Any], command: str) -> str:
     """Write an experiment on perturbed cells: where they lie, what they hold, a question and models that suit it."""
+    size = f"{data.adata.n_obs:,} cells x {data.adata.n_vars:,} genes"
+    split = choose_split(data)
+    sections = [
+        _head(command, size),
+        [f"{name} = {toml(where[name])}" for name in ("dataset", "data") if name in where],
+        _found(data),
+        _question(data, split),
+        *_models(split),
+        *_tables(where),
+    ]
+    return "\n\n".join("\n".join(section) for section in sections) + "\n"
+
+
+def _head(command: str, size: str) -> list[str]:
+    return [f"# Written by `{command}` after looking at the data: {size}.", "# Run it with: pb bench THIS_FILE"]
+
+
+def _question(data: "PerturbationData", split: str) -> list[str]:
+    """Say what is held out; contexts are listed already."""
     from pb_data import split_units
 
+    units = split_units(split, data)
+    listed = [] if split == "leave-context-out" else _listed(f"There are {len(units)} units", units)
+    held_out = "all" if len(units) <= MANY else units[:FEW]
+    head = "# What is held out (`pb ls splits`), and which units: names, or all."
+    return [head, f"split = {toml(split)}", *listed, f"hold-out = {toml(held_out)}"]
+
+
+def _models(split: str) -> list[list[str]]:
+    """Name models made for a split, how much they train, and where their settings go."""
     from pb_cli.plan import suited_models
 
-    split = choose_split(data)
-    units = split_units(split, data)
-    held_out: str | list[str] = "all" if len(units) <= MANY else units[:FEW]
     suited = suited_models(split)
-    models = ["baselines", *(name for name in ("scgen",) if name in suited)]
-    size = f"{data.adata.n_obs:,} cells x {data.adata.n_vars:,} genes"
-    lines = [f"# Written by `{command}` after looking at the data: {size}.", "# Run it with: pb bench THIS_FILE", ""]
-    lines += [f"{name} = {toml(value)}" for name, value in where.items() if name in {"dataset", "data"}]
-    lines += ["", *_found(data), ""]
-    lines += [
-        "# What is held out (`pb ls splits`), and which units: names, or all.",
-        f"split = {toml(split)}",
-        *(_listed(f"There are {len(units)} units", units) if split != "leave-context-out" else []),
-        f"hold-out = {toml(held_out)}",
-        "",
+    networks = [name for name in ("scgen",) if name in suited]
+    chosen = [
         *_wrapped(f"Made for this split: {', '.join(suited)}."),
-        f"models = {toml(models)}",
+        f"models = {toml(['baselines', *networks])}",
         "seeds = [1]                # of the models; several show the spread",
-        "",
+    ]
+    cost = [
         "# quick is a first look; numbers to quote need full, with more genes and every model's own training.",
         'preset = "quick"',
         "# n-genes = 2000",
     ]
+    return [chosen, cost, *([f"# [settings.{name}]", "# max_epochs = 50"] for name in networks)]
+
+
+def _tables(where: dict[str, Any]) -> list[list[str]]:
+    """Write options of the data set and meanings of its columns, if there are any."""
     tables = {name: where[name] for name in ("dataset-options", "keys") if where.get(name)}
-    for name, table in tables.items():
-        lines += ["", f"[{name}]", *(f"{key} = {toml(value)}" for key, value in table.items())]
-    lines += [line for name in models[1:] for line in ("", f"# [settings.{name}]", "# max_epochs = 50")]
-    return "\n".join(lines) + "\n"
+    return [
+        [f"[{name}]", *(f"{key} = {toml(value)}" for key, value in table.items())] for name, table in tables.items()
+    ]
 
 
 def choose_split(data: "PerturbationData") -> str:
@@ -123,15 +144,26 @@ def _wrapped(text: str, indent: str = "") -> list[str]:
 def labels_draft(data: "LabelledData", where: dict[str, Any], command: str) -> str:
     """Write an experiment that predicts labels: what can be predicted, losses that suit it, how it is validated."""
     size = f"{data.X.shape[0]:,} samples x {data.X.shape[1]:,} features"
-    lines = [f"# Written by `{command}` after looking at the data: {size}.", "# Run it with: pb bench THIS_FILE", ""]
-    lines += [f"{name} = {toml(value)}" for name, value in where.items() if name in {"task", "dataset", "data"}]
-    lines += ["", *_listed("Labels", _targets(data)), *_groups(data), ""]
     losses = LOSSES[data.task]
-    lines += [
-        "# Names of `pb ls losses`, or all.",
-        f"losses = {toml(list(losses))}",
-        "seeds = [1]                # of the network; several show the spread",
-        "",
+    sections = [
+        _head(command, size),
+        [f"{name} = {toml(where[name])}" for name in ("task", "dataset", "data") if name in where],
+        [*_listed("Labels", _targets(data)), *_groups(data)],
+        [
+            "# Names of `pb ls losses`, or all.",
+            f"losses = {toml(losses)}",
+            "seeds = [1]                # of the network; several show the spread",
+        ],
+        _validation(data),
+        *_tables(where),
+        ["# Settings of a loss to try, in place of its own grid.", f"# [grids.{losses[-1]}]"],
+    ]
+    return "\n\n".join("\n".join(section) for section in sections) + "\n"
+
+
+def _validation(data: "LabelledData") -> list[str]:
+    """Say how settings are chosen, among which."""
+    lines = [
         "# How it is validated: kinds of `pb ls folds`. Every fold chooses among these settings by its inner folds.",
         f"fold-kinds = {toml(_fold_kind(data))}",
         "folds = 5",
@@ -139,12 +171,8 @@ def labels_draft(data: "LabelledData", where: dict[str, Any], command: str) -> s
         "weight-decays = [0.001, 0.0001, 0.00001]",
         "epochs = 100",
     ]
-    if data.task == "classification":
-        lines += ["", '# label-noise = ["none", "uniform:0.3"]    # labels replaced at random, in training only']
-    if options := where.get("dataset-options"):
-        lines += ["", "[dataset-options]", *(f"{key} = {toml(value)}" for key, value in options.items())]
-    lines += ["", "# Settings of a loss to try, in place of its own grid.", f"# [grids.{losses[-1]}]"]
-    return "\n".join(lines) + "\n"
+    noise = '# label-noise = ["none", "uniform:0.3"]    # labels replaced at random, in training only'
+    return [*lines, noise] if data.task == "classification" else lines
 
 
 def _targets(data: "LabelledData") -> list[str]:

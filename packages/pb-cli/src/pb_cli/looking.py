@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from pb_cli.names import suggest
+
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
@@ -35,21 +37,26 @@ def find_keys(adata: "AnnData", given: dict[str, Any]) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        Where one cannot be found, naming the flag that gives it and the columns there are.
+        Where a column that was given is not there, or one cannot be found; named are the flag that gives it and the
+        columns there are.
     """
     keys = dict(given)
+    for meaning in ("context", "perturbation", "dose", "batch"):
+        if meaning in keys and keys[meaning] not in adata.obs:
+            msg = f"obs has no {meaning} column {keys[meaning]!r}. {suggest(keys[meaning], map(str, adata.obs))}"
+            raise ValueError(msg)
     obs: pd.DataFrame = adata.obs.loc[:, [name for name in adata.obs if name not in keys.values()]]
     if "perturbation" not in keys:
         names = [name for name in _named(obs, PERTURBATIONS) if "control" in keys or _control(obs[name])]
         keys["perturbation"] = _first(names, "--perturbation-key", "perturbations", adata.obs)
-    if "control" not in keys and keys["perturbation"] in adata.obs:
+    if "control" not in keys:
         labels = adata.obs[keys["perturbation"]]
         keys["control"] = _control(labels) or _refuse("--control", "the label of control cells", sorted(set(labels)))
     rest = [name for name in _named(obs, CONTEXTS) if name != keys["perturbation"]]
     if "context" not in keys:
         keys["context"] = _first(rest, "--context-key", "contexts (cell types, species, patients)", adata.obs)
-    keys.setdefault("scale", None)
-    keys["scale"] = keys["scale"] or _scale(adata)
+    if "scale" not in keys:
+        keys["scale"] = _scale(adata)
     for meaning, usual in (("dose", DOSES), ("batch", BATCHES)):
         free = [name for name in _named(obs, usual) if name not in keys.values()]
         if meaning not in keys and free and (meaning == "batch" or obs[free[0]].dtype.kind in "iuf"):
@@ -83,16 +90,14 @@ def _refuse(flag: str, what: str, there: list[Any]) -> str:
 
 def _scale(adata: "AnnData") -> str:
     """Tell counts from logarithms where the values leave no doubt: one of the two scales contradicts them."""
-    from dataclasses import replace
+    from pb_data.expression_checks import scale_problems, stored_values
 
-    from pb_data import Keys
-    from pb_data.expression_checks import expression_problems
-
-    counts = Keys(context="", perturbation=" ", control="", scale="counts")
-    fits = [k.scale for k in (counts, replace(counts, scale="log1p")) if not expression_problems(adata, k)]
-    if len(fits) == 1:
-        return fits[0]
-    return _refuse("--scale", "what X holds", ["counts (raw counts)", "log1p (of normalised counts)"])
+    if adata.X is None:
+        return "counts"  # the check of the data says what is wrong
+    values = stored_values(adata.X)
+    fits = [scale for scale in ("counts", "log1p") if not scale_problems(values, scale)]
+    choices = ["counts (raw counts)", "log1p (of normalised counts)"]
+    return fits[0] if len(fits) == 1 else _refuse("--scale", "what X holds", choices)
 
 
 def find_labels(columns: list[str]) -> str:

@@ -38,17 +38,20 @@ def failure_records(folder: "RunFolder", tasks: Iterable[Task]) -> list[dict[str
     ]
 
 
-def problems_of(folder: "RunFolder", tasks: Iterable[Task]) -> dict[str, str]:
-    """Say what is wrong with results that are not whole or not of their task, a sentence by task id."""
+def problems_of(folder: "RunFolder", tasks: Iterable[Task], *, scores_only: bool = False) -> dict[str, str]:
+    """Say what is wrong with results that are not whole or not of their task, a sentence by task id.
+
+    With `scores_only`, predictions and whatever else is no score may have been removed.
+    """
     problems = {}
     for task in tasks:
         path = folder.task(task)
-        if problem := _problem(task, path):
+        if problem := _problem(task, path, scores_only=scores_only):
             problems[task.id] = f"{path}: {problem} Remove this folder to have the task done again."
     return problems
 
 
-def _problem(task: Task, path: Path) -> str:
+def _problem(task: Task, path: Path, *, scores_only: bool) -> str:
     """Say what is wrong with the result of a task, or nothing."""
     try:
         record = json.loads((path / "task.json").read_text(encoding="utf-8"))
@@ -61,6 +64,8 @@ def _problem(task: Task, path: Path) -> str:
         return f"its split is {split[:12]}, planned was {task.split_hash[:12]}."
     for name, written in record.get("files", {SCORES: {}}).items():
         file = path / name
+        if scores_only and name != SCORES and not file.exists():
+            continue
         if not file.is_file() or ("bytes" in written and file.stat().st_size != written["bytes"]):
             return f"{name} is missing or half-written."
         if "sha256" in written and _sha256(file) != written["sha256"]:

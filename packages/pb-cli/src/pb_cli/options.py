@@ -10,7 +10,16 @@ from pb_eval.metric import DRAWS
 if TYPE_CHECKING:
     from pb_data import PerturbationData
 
-__all__ = ["KEY_FLAGS", "bootstrap_option", "data_options", "open_data", "parse_options", "parse_settings"]
+__all__ = [
+    "KEY_FLAGS",
+    "bootstrap_option",
+    "data_options",
+    "open_data",
+    "out_options",
+    "out_path",
+    "parse_options",
+    "parse_settings",
+]
 
 KEY_FLAGS = (
     "context_key",
@@ -48,6 +57,28 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for flag in reversed(flags):
         command = flag(command)
     return command
+
+
+def out_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Take what is written as an argument or, like other verbs, with --out."""
+    path = click.Path(path_type=Path)
+    command = click.option("--out", "out_flag", type=path, help="The same as OUT.")(command)
+    return click.argument("out", required=False, type=path)(command)
+
+
+def out_path(flags: dict[str, Any]) -> Path:
+    """Read the one place that was given.
+
+    Raises
+    ------
+    UsageError
+        If none or both were.
+    """
+    given: list[Path] = [flags[name] for name in ("out", "out_flag") if flags[name] is not None]
+    if len(given) != 1:
+        msg = f"OUT is given {'twice' if given else 'nowhere'}: name what to write once, as OUT or with --out."
+        raise click.UsageError(msg)
+    return given[0]
 
 
 def keys_from_flags(flags: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Taking up a run folder that was planned before: what has to be as it was, and which of its tasks are meant."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ from pb_cli.store import RunFolder
 __all__ = ["chosen", "refuse_changed_data", "refuse_read_only", "reopen", "version_remarks"]
 
 
-def reopen(path: Path) -> tuple[RunFolder, list[Task]]:
-    """Open a run folder and read its plan, to go on with it.
+def reopen(path: Path, only: Container[str] | None = None) -> tuple[RunFolder, list[Task]]:
+    """Open a run folder and read its plan, or `only` the tasks of some ids, to go on with it.
 
     Raises
     ------
@@ -24,7 +24,7 @@ def reopen(path: Path) -> tuple[RunFolder, list[Task]]:
     from pb_cli.resources import versions
 
     folder = RunFolder(path)
-    tasks = folder.read()
+    tasks = folder.read(only)
     folder.refuse_other_version({"versions": versions()})
     refuse_read_only(path)
     return folder, tasks

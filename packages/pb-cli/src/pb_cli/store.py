@@ -86,8 +86,8 @@ class RunFolder:
         for folder in ("tasks", "failed"):
             (self.path / folder).mkdir(exist_ok=True)
 
-    def read(self) -> list[Task]:
-        """Read the plan; what was changed after planning is refused.
+    def read(self, only: Container[str] | None = None) -> list[Task]:
+        """Read the plan, or `only` the tasks of some ids; what was changed after planning is refused.
 
         Raises
         ------
@@ -101,7 +101,7 @@ class RunFolder:
         if planned is not None and hashlib.sha256(self._plan.read_bytes()).hexdigest() != planned:
             msg = f"{self._plan} was changed after planning: run.json has another hash. Restore it, or plan anew."
             raise ValueError(msg)
-        return read_plan(self._plan)
+        return read_plan(self._plan, only)
 
     @property
     def record(self) -> dict[str, Any]:

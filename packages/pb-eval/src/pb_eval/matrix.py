@@ -33,7 +33,7 @@ Numbers: TypeAlias = "float | NDArray[np.float64]"
 ROUNDING = 1e-12
 """Relative size below which a difference of float64 sums is rounding, not signal."""
 
-_ROWS = 512
+_ROWS = 64
 _LARGEST = 50.0
 
 
@@ -203,6 +203,8 @@ def _as_dense(values: Any, name: str) -> NDArray[Any]:
 
 def _check_finite(matrix: Matrix, name: str) -> None:
     """Refuse NaN and infinite values; a column sum is finite unless a value is not."""
+    if not isinstance(matrix, np.ndarray) and np.isfinite(matrix.data).all():
+        return
     columns = np.flatnonzero(~np.isfinite(_sums(matrix)))
     if columns.size:
         msg = f"{name} has NaN or infinite values in {columns.size} genes (first: column {columns[0]}): mend them."

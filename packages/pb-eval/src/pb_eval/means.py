@@ -111,7 +111,10 @@ def resampled_means(matrix: Matrix, *, draws: int = 100, fraction: float = 0.8, 
     for start in range(0, n_cells, _ROWS):
         rows = matrix[start : start + _ROWS]
         block = buffer[: rows.shape[0]]
-        block[:] = rows if isinstance(rows, np.ndarray) else rows.toarray()
+        if isinstance(rows, np.ndarray):
+            block[:] = rows
+        else:
+            rows.astype(np.float64).toarray(out=block)
         sums += np.matmul(members[:, start : start + _ROWS].astype(np.float64), block, out=product)
     return sums / size
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Basis", "fit_basis", "joint_basis"]
 
-_ROWS = 512
+_ROWS = 64
 _MANY = 1000
 
 

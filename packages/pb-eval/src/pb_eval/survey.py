@@ -13,14 +13,14 @@ from pb_eval.cellfile import log_normalised
 from pb_eval.columns import some
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
 
     from pb_eval.artefact import Scale
     from pb_eval.cellfile import CellFile
-    from pb_eval.conditions import Condition, Layout, Part
+    from pb_eval.conditions import Condition, Group, Layout, Part
     from pb_eval.matrix import Matrix
 
 __all__ = ["TARGET_SUM", "Expression", "Survey", "declared_scale", "survey"]
@@ -102,25 +102,24 @@ def survey(expression: Expression, layout: Layout) -> Survey:
     """
     groups: dict[Any, Part] = {condition: truth for condition, (truth, _) in layout.measured.items()}
     groups |= {condition.context: control for condition, (_, control) in layout.measured.items()}
-    predicted = [group.predicted for group in layout.groups]
     means: dict[Any, NDArray[np.float64]] = {}
+    silent = 0
     expressed = {role: np.zeros(len(expression.genes), dtype=bool) for role in ("measured", _PREDICTED)}
     for file in expression.files:
         own = {key: part for key, part in groups.items() if part.file is file}
-        means |= _read(expression, file, own, [part.rows for part in predicted if part.file is file], expressed)
+        predicted = [group for group in layout.groups if group.predicted.file is file]
+        found, n_silent = _read(expression, file, own, predicted, expressed)
+        means, silent = means | found, silent + n_silent
     for key in groups:
         if not means[key].any():
             words = f"the control of {key!r}" if isinstance(key, str) else key.words()
             msg = f"{groups[key].file.path}: all genes are zero in every cell of {words}: leave it out, or mend X."
             raise ArtefactError(msg)
-    if not expressed[_PREDICTED].any():
-        msg = f"{predicted[0].file.path}: all genes are zero in every predicted cell: write the prediction to X."
-        raise ArtefactError(msg)
     conditions = list(layout.measured)
     return Survey(
         {condition: means[condition] for condition in conditions},
         {condition.context: means[condition.context] for condition in conditions},
-        _zero_genes(expression.genes, **expressed),
+        _zeros(expression.genes, silent, **expressed),
     )
 
 
@@ -158,30 +157,37 @@ def _read(
     expression: Expression,
     file: CellFile,
     groups: Mapping[Any, Part],
-    predicted: Iterable[NDArray[np.intp]],
+    predicted: Sequence[Group],
     expressed: dict[str, NDArray[np.bool_]],
-) -> dict[Any, NDArray[np.float64]]:
-    """Check one file's cells and return the means of its measured groups; predicted cells have the last number."""
+) -> tuple[dict[Any, NDArray[np.float64]], int]:
+    """Check one file's cells; return the means of its measured groups and the number of cells without expression."""
     codes = np.full(file.n_cells, -1)
-    for number, part in enumerate(groups.values()):
-        codes[part.rows] = number
-    for rows in predicted:
-        codes[rows] = len(groups)
-    sums = np.zeros((len(groups) + 1, len(expression.genes)))
+    for number, rows in enumerate(
+        [part.rows for part in groups.values()] + [group.predicted.rows for group in predicted]
+    ):
+        codes[rows] = number
+    sums = np.zeros((len(groups) + 1, len(expression.genes)))  # the last of all predicted cells
+    silent = np.zeros(file.n_cells, dtype=bool)
     low, high, whole = 0.0, 0.0, True
     for rows, block in expression.raw(file, np.flatnonzero(codes >= 0)):
         values = block if isinstance(block, np.ndarray) else block.data
         _check_finite(file, block, expression.genes)
         low, high = min(low, float(values.min(initial=0.0))), max(high, float(values.max(initial=0.0)))
         whole = whole and bool((values == np.rint(values)).all())
-        is_predicted = codes[rows] == len(groups)
+        is_predicted = codes[rows] >= len(groups)
         for role, chosen in (("measured", ~is_predicted), (_PREDICTED, is_predicted)):
             expressed[role] |= _nonzero(block, chosen)
-        _add_sums(sums, codes[rows], expression.log1p(block))
+        silent[rows] = _silent(block)
+        _add_sums(sums, np.minimum(codes[rows], len(groups)), expression.log1p(block))
     if problems := scale_problems(expression.scale, low, high, whole=whole):
         msg = f"{file.path}: {' '.join(problems)}"
         raise ArtefactError(msg)
-    return {key: sums[number] / len(part.rows) for number, (key, part) in enumerate(groups.items())}
+    for group in predicted:
+        if silent[group.predicted.rows].all():
+            where = f"every predicted cell of {group.condition.words()}"
+            msg = f"{file.path}: all genes are zero in {where}: write the prediction to X, or leave it out."
+            raise ArtefactError(msg)
+    return {key: sums[number] / len(part.rows) for number, (key, part) in enumerate(groups.items())}, int(silent.sum())
 
 
 def _check_finite(file: CellFile, block: Matrix, genes: Sequence[str]) -> None:
@@ -206,6 +212,14 @@ def _nonzero(block: Matrix, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.bincount(part.indices[part.data != 0], minlength=part.shape[1]) > 0
 
 
+def _silent(block: Matrix) -> NDArray[np.bool_]:
+    """Whether each cell is zero in every gene."""
+    if isinstance(block, np.ndarray):
+        return np.asarray(~(block != 0).any(axis=1))
+    stored = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
+    return np.asarray(np.bincount(stored[block.data != 0], minlength=block.shape[0]) == 0)
+
+
 def _add_sums(sums: NDArray[np.float64], codes: NDArray[np.intp], block: Matrix) -> None:
     """Add the sum over each group's cells of a block."""
     present, numbers = np.unique(codes, return_inverse=True)
@@ -215,9 +229,9 @@ def _add_sums(sums: NDArray[np.float64], codes: NDArray[np.intp], block: Matrix)
     sums[present] += added if isinstance(added, np.ndarray) else added.toarray()
 
 
-def _zero_genes(genes: Sequence[str], measured: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> list[str]:
-    """Say which genes nobody expresses, and which no predicted cell does."""
-    notes = []
+def _zeros(genes: Sequence[str], silent: int, measured: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> list[str]:
+    """Say how many cells express nothing, which genes nobody expresses, and which no predicted cell does."""
+    notes = [f"{silent:,} cells are zero in every gene: they are kept."] if silent else []
     if nowhere := int((~measured & ~predicted).sum()):
         notes.append(
             f"{nowhere:,} of {len(genes):,} genes are zero in every cell: they are kept, and agree with any prediction."

@@ -30,13 +30,18 @@ COMPONENTS = 50
 
 
 class FoldRows(NamedTuple):
-    """Features and targets of all samples, and the rows that train, validate and test."""
+    """Features and targets of all samples, and the rows that train, validate and test.
+
+    `inner` are divisions of the training rows, into rows to train and to validate on, which choose a penalty in place
+    of the validation rows.
+    """
 
     x: Any
     y: NDArray[Any]
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
     test: NDArray[np.int64]
+    inner: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]] = ()
 
 
 @dataclass(frozen=True)
@@ -75,8 +80,8 @@ def fit_baseline(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Fit a baseline on a fold's training rows and predict its validation and test rows.
 
-    A penalty is chosen by the validation rows (R2, or accuracy). Boosting sees the first 50 components, fitted on
-    training rows, where there are more than 2,000 features.
+    A penalty is chosen by the validation rows (R2, or accuracy), or by the mean over `inner` divisions. Boosting sees
+    the first 50 components, fitted on training rows, where there are more than 2,000 features.
 
     Raises
     ------
@@ -121,13 +126,27 @@ def _fit_target(
     train, validation, test = parts
     labels = rows.y[:, target]
     known = labels >= 0 if n_classes else ~np.isnan(labels)
+    candidates = list(baseline.candidates(seed))
+    if len(candidates) > 1 and rows.inner:
+        candidates = [max(candidates, key=lambda model: _inner_score(model, rows, labels, known))]
     kept, judged = known[rows.train], known[rows.validation]
-    fitted = [_fitted(model, train[kept], labels[rows.train][kept]) for model in baseline.candidates(seed)]
+    fitted = [_fitted(model, train[kept], labels[rows.train][kept]) for model in candidates]
     best = fitted[0]
     if len(fitted) > 1 and judged.any():
         held = validation[judged], labels[rows.validation][judged]
         best = max(fitted, key=lambda model: model.score(*held))
     return _predicted(best, validation, n_classes), _predicted(best, test, n_classes)
+
+
+def _inner_score(model: Any, rows: FoldRows, labels: NDArray[Any], known: NDArray[np.bool_]) -> float:
+    """Return the mean score over the inner divisions that have labels to train and to validate on."""
+    scores = []
+    for train, validation in rows.inner:
+        inside, judged = train[known[train]], validation[known[validation]]
+        if len(inside) and len(judged):
+            fitted = _fitted(model, rows.x[inside], labels[inside])
+            scores.append(float(fitted.score(rows.x[judged], labels[judged])))
+    return float(np.mean(scores)) if scores else 0.0
 
 
 def _fitted(model: Any, x: Any, y: NDArray[Any]) -> Any:

@@ -126,10 +126,14 @@ def train_fold(
     *,
     n_outputs: int,
     order_seed: int,
+    keep: NDArray[np.int64] | None = None,
     at_once: int | None = None,
     progress: Progress | None = None,
 ) -> FoldTraces:
     """Train all runs of a fold, as many together as fit into half a gibibyte, or `at_once`.
+
+    With `keep` (runs, measures), test outputs are those after these epochs, counted from 1, instead of those after the
+    best: 0 keeps none. Validation values then choose nothing.
 
     Raises
     ------
@@ -155,7 +159,8 @@ def train_fold(
 
     parts = []
     for chunk in chunks:
-        parts.append(_Training(samples, chunk, network, settings, measures, n_outputs).run(order_seed, report))
+        kept = None if keep is None else torch.from_numpy(keep[done : done + len(chunk)])
+        parts.append(_Training(samples, chunk, network, settings, measures, n_outputs, kept).run(order_seed, report))
         done += len(chunk)
     return FoldTraces(*(np.concatenate(fields) for fields in zip(*parts, strict=True)))
 
@@ -171,8 +176,9 @@ class _Training:
         settings: SweepSettings,
         measures: Sequence[Measure],
         n_outputs: int,
+        keep: Tensor | None,
     ) -> None:
-        self.samples, self.settings, self.measures = samples, settings, measures
+        self.samples, self.settings, self.measures, self.keep = samples, settings, measures, keep
         self.x = samples.x if sparse.issparse(samples.x) else torch.from_numpy(np.ascontiguousarray(samples.x))
         self.y = torch.from_numpy(np.ascontiguousarray(samples.y))
         seeds = [run.seed for run in runs]
@@ -257,7 +263,7 @@ class _Training:
         self.optimiser.forget(self._newly_diverged(outputs.sum((1, 2)), epoch))
         values = self._measured(outputs, y)
         values[self.diverged > 0] = torch.nan
-        better = values * self.sign < self.best
+        better = values * self.sign < self.best if self.keep is None else self.keep == epoch + 1
         improved = better.any(1).nonzero().squeeze(1)
         if len(self.samples.test) and len(improved):
             of_runs = self._outputs(x_test, self.network.members(improved))

@@ -75,7 +75,8 @@ def supervised_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--optimiser", type=click.Choice(["sgd", "adam"]), help="[default: sgd]"),
         click.option("--standardise", help="training-rows, all-rows (a leak) or none.  [default: training-rows]"),
         click.option("--choose-by", multiple=True, help="Metrics that choose settings; the first ranks."),
-        click.option("--selection", help="per-fold or one-setting (the same in all folds)."),
+        click.option("--selection", help="per-fold, one-setting (the same in all folds) or nested."),
+        click.option("--inner-folds", type=int, help="Folds of nested selection.  [default: 3]"),
         click.option("--equal-budget", type=int, help="Least settings of a loss's own parameters.  [default: 3]"),
         click.option("--joint", is_flag=True, help="Make one target of several: all combinations of their classes."),
     ]
@@ -186,10 +187,12 @@ def finish(
     results: "pd.DataFrame", asked: SupervisedExperiment, plan: SupervisedPlan, folder: RunFolder, *, as_json: bool
 ) -> None:
     """Show the leaderboards, write them as Markdown, and say what diverged."""
+    import pandas as pd
+
     from pb_cli.costs import cost_records, read_costs
     from pb_cli.merging import failure_records
     from pb_cli.supervised.board import board_dict, markdown, show_boards
-    from pb_cli.supervised.comparison import compare
+    from pb_cli.supervised.comparison import compare, gaps
     from pb_cli.supervised.grids import baseline_names
 
     costs, diverged = read_costs(folder.path / "tasks.csv"), diverged_words(plan, folder)
@@ -206,6 +209,8 @@ def finish(
         return
     boards = compare(results, baseline_names(asked.task))
     (folder.path / "boards.md").write_text(markdown(boards), encoding="utf-8")
+    if rows := gaps(boards):
+        pd.DataFrame(rows).to_csv(folder.path / "gaps.csv", index=False)
     if as_json:
         print_json(head | board_dict(boards))
         return

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from pb_cli.arrays import array_data, element_tasks
+from pb_cli.arrays import array_data, element_ids
 from pb_cli.commands.bench import check_device, count
 from pb_cli.console import messages
 from pb_cli.display import Display
@@ -60,11 +60,10 @@ def run(
       pb run runs/pbmc --jobs 2
     """
     with usage_errors():
-        folder, tasks = reopen(run)
-        if array is not None:
-            asked, data = element_tasks(folder, tasks, array, offset), data or array_data(folder, array)
-        else:
-            asked = chosen(tasks, names, spans) if names or spans else tasks
+        own = None if array is None else element_ids(RunFolder(run), array, offset)
+        folder, tasks = reopen(run, own)
+        asked = chosen(tasks, names, spans) if names or spans else tasks
+        data = data or (None if array is None else array_data(folder, array))
         missing = [task for task in asked if not folder.is_done(task)]
         refuse_changed_data(missing, data, checksum=False)
         if device != "auto":

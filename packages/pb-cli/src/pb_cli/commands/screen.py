@@ -7,6 +7,7 @@ import click
 
 from pb_cli.console import messages
 from pb_cli.names import DataProblem, split_names, usage_errors
+from pb_cli.options import out_options, out_path
 
 __all__ = ["prepare_screen", "simulate_screen"]
 
@@ -68,7 +69,7 @@ def prepare_screen(cells: Path, screen: Path, out: Path, **flags: Any) -> None:
 
 
 @click.command("simulate-screen", short_help="Simulate a screen's cells with a known truth.")
-@click.argument("out", type=click.Path(path_type=Path))
+@out_options
 @click.option("--genes", type=int, help="Perturbed genes.  [default: 40]")
 @click.option("--cells", type=int, help="Cells of each.  [default: 30]")
 @click.option("--controls", type=int, help="Control cells, without an outcome.  [default: 60]")
@@ -76,7 +77,7 @@ def prepare_screen(cells: Path, screen: Path, out: Path, **flags: Any) -> None:
 @click.option("--signature", type=float, help="Strength of each gene's own signature.  [default: 1]")
 @click.option("--signal", type=float, help="What expression says of the outcome; 0: nothing.  [default: 0]")
 @click.option("--seed", type=int, help="Decides everything drawn.  [default: 0]")
-def simulate_screen(out: Path, **flags: Any) -> None:
+def simulate_screen(**flags: Any) -> None:
     """Write OUT_tpm.npz and OUT_labels_and_extras.npz, simulated.
 
     All cells of a gene share a signature and the gene's p-values. Without --signal the two are
@@ -91,9 +92,9 @@ def simulate_screen(out: Path, **flags: Any) -> None:
         from pb_data import ScreenSettings, write_screen
         from pb_data import simulate_screen as draw
 
-        given = {FIELDS[name]: value for name, value in flags.items() if value is not None}
+        given = {field: flags[name] for name, field in FIELDS.items() if flags[name] is not None}
         drawn = draw(ScreenSettings(**given))
-        files = write_screen(out, drawn)
+        files = write_screen(out_path(flags), drawn)
     report(files, drawn)
 
 

@@ -1,12 +1,12 @@
 """`pb data simulate`: cells whose response is known."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from pb_cli.console import messages
 from pb_cli.names import usage_errors
+from pb_cli.options import out_options, out_path
 
 __all__ = ["simulate"]
 
@@ -25,7 +25,7 @@ FIELDS = {
 
 
 @click.command(short_help="Simulate dose responses and combinations with a known truth.")
-@click.argument("out", type=click.Path(path_type=Path))
+@out_options
 @click.option("--doses", metavar="D,D,...", help="Doses of every perturbation, above 0.  [default: 0.1,1,10]")
 @click.option("--contexts", type=int, help="Cell types, those with most cells first.  [default: 4]")
 @click.option("--perturbations", type=int, help="Single perturbations.  [default: 3]")
@@ -37,7 +37,7 @@ FIELDS = {
 @click.option("--genes", type=int, help="Genes, those with the highest mean first.  [default: 2000]")
 @click.option("--responding", type=int, help="Genes that respond to each perturbation.  [default: 100]")
 @click.option("--seed", type=int, help="Decides everything drawn.  [default: 0]")
-def simulate(out: Path, **flags: Any) -> None:
+def simulate(**flags: Any) -> None:
     """Write OUT.h5ad: real control cells, and real cells changed by known dose responses.
 
     Counts of the embedded PBMC controls follow Hill curves whose potency and efficacy differ by
@@ -50,6 +50,7 @@ def simulate(out: Path, **flags: Any) -> None:
       pb data simulate simulated.h5ad
       pb data simulate doses.h5ad --doses 0.1,0.3,1,3,10 --combinations 0
     """
+    out = out_path(flags)
     if out.exists():
         msg = f"{out} is there already; give another name."
         raise click.UsageError(msg)

@@ -91,7 +91,7 @@ def read_material(path: Path) -> Material:
     folder = RunFolder(path)
     tasks = folder.read()
     there = [task for task in tasks if folder.is_done(task)]
-    refused = problems_of(folder, there)
+    refused = problems_of(folder, there, scores_only=True)
     done = [task for task in there if task.id not in refused]
     name = path.resolve().name
     return Material(folder, name, tasks, folder.record, folder.scores(done), folder.costs(tasks, done), refused)

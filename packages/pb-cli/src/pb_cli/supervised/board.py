@@ -70,7 +70,7 @@ def board_dict(boards: Sequence[Board]) -> dict[str, Any]:
 
 
 def markdown(boards: Sequence[Board]) -> str:
-    """Write the boards as Markdown tables, mean (standard deviation) over folds."""
+    """Write the boards as Markdown tables, mean (standard deviation) over folds, and the gap between kinds of folds."""
     parts = []
     for board in boards:
         metrics = list(dict.fromkeys(board.table["metric"]))
@@ -80,6 +80,8 @@ def markdown(boards: Sequence[Board]) -> str:
             values = [f"{cells[m]['mean']:.3f} ({cells[m]['sd']:.3f})" if m in cells else "-" for m in metrics]
             lines.append(f"| {model}{_mark(cells[metrics[0]])} | {' | '.join(values)} |")
         parts.append("\n".join([*lines, "", *words(board)]))
+    if rows := gaps(boards):
+        parts.append(_gap_markdown(rows))
     return "\n\n".join(parts) + "\n"
 
 
@@ -113,6 +115,16 @@ def _gap_table(rows: list[dict[Any, Any]], board: Board) -> Table:
             values = (f"{seen:.3f}", f"{unseen:.3f}", f"{unseen - seen:+.3f}")
             table.add_row(row["model"], row["folds"], *values)
     return table
+
+
+def _gap_markdown(rows: list[dict[Any, Any]]) -> str:
+    lines = ["## Cells of seen genes against unseen genes", "", "| model | metric | folds | seen | unseen | gap |"]
+    lines.append("|" + "---|" * 6)
+    for row in rows:
+        seen, unseen = row["seen_genes"], row["unseen_genes"]
+        head = f"| {row['model']} | {row['metric']} | {row['folds']} |"
+        lines.append(f"{head} {seen:.3f} | {unseen:.3f} | {unseen - seen:+.3f} |")
+    return "\n".join(lines)
 
 
 def _by_model(board: Board) -> dict[str, dict[str, dict[str, Any]]]:

@@ -11,7 +11,7 @@ __all__ = ["SupervisedExperiment", "is_supervised", "read_supervised"]
 
 TASKS = ("regression", "classification")
 STANDARDISE = ("training-rows", "all-rows", "none")
-SELECTIONS = ("per-fold", "one-setting")
+SELECTIONS = ("per-fold", "one-setting", "nested")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,8 @@ class SupervisedExperiment:
     gets at least `equal_budget` settings of its own parameters, repeated where it has fewer. `hidden` is a list of
     widths or the name of one (`small`, `wide`, `reference`). `label_noise` is `none`, `uniform:RATE` or
     `class-dependent:RATE`. Learning rates fall to a tenth after each of `milestones`, in epochs (half and three
-    quarters of all where none are given). `metrics` choose epochs and settings, the first ranks.
+    quarters of all where none are given). `metrics` choose epochs and settings, the first ranks. `inner_folds` are
+    those of `nested` selection.
     """
 
     task: str
@@ -51,6 +52,7 @@ class SupervisedExperiment:
     standardise: str = "training-rows"
     joint: bool = False
     selection: str = "per-fold"
+    inner_folds: int = 3
     metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -68,6 +70,9 @@ class SupervisedExperiment:
             if not getattr(self, name):
                 msg = f"{_typed(name)} is empty: an experiment needs at least one."
                 raise ValueError(msg)
+        if self.inner_folds < 2:
+            msg = f"inner-folds is {self.inner_folds}; nested selection needs at least 2."
+            raise ValueError(msg)
         for name in ("epochs", "batch_size", "equal_budget"):
             if getattr(self, name) < 1:
                 msg = f"{_typed(name)} is {getattr(self, name)}; it has to be at least 1."

@@ -43,17 +43,23 @@ def make_supervised_plan(asked: SupervisedExperiment, data: "LabelledData") -> S
     """Expand an experiment on loaded data. Baselines run once, whatever the number of seeds."""
     from pb_data import make_folds
 
-    from pb_cli.supervised.problem import join_targets
+    from pb_cli.supervised.problem import divide_again, join_targets
 
     data = join_targets(data) if asked.joint else data
     losses, metrics = expand_losses(asked.losses, asked.task), _metrics(asked)
     baselines = baseline_names(asked.task) if asked.baselines else ()
-    shared: dict[str, Any] = {"metrics": metrics, "network": _network(asked, data), "training": _training(asked)}
+    nested = {"inner_folds": asked.inner_folds} if asked.selection == "nested" else {}
+    shared: dict[str, Any] = nested | {
+        "metrics": metrics,
+        "network": _network(asked, data),
+        "training": _training(asked),
+    }
     grids = _grids(asked, losses)
-    tasks, claims, remarks = [], {}, _remarks(asked, grids, shared["network"])
+    tasks, claims, remarks = [], {}, [*_remarks(asked, grids, shared["network"]), selection_words(asked)]
     for kind in _fold_kinds(asked, data):
         folds = make_folds(kind, data, n_folds=asked.folds, seed=asked.fold_seed)
-        if not len(folds.test):
+        divide_again(data, folds, nested.get("inner_folds", 0))
+        if not len(folds.test) and not nested:
             msg = f"Folds {kind} of {data.name} leave no row to test on; mark test rows, or take other folds."
             raise ValueError(msg)
         claims[kind] = folds.claim
@@ -62,7 +68,7 @@ def make_supervised_plan(asked: SupervisedExperiment, data: "LabelledData") -> S
             split = None if noise is None else noise | {"seed": asked.noise_seed}
             common = _common(asked, data, folds, split)
             tasks += [
-                SupervisedTask(**common, model=name, settings={"metrics": metrics}, seed=asked.seeds[0])
+                SupervisedTask(**common, model=name, settings=nested | {"metrics": metrics}, seed=asked.seeds[0])
                 for name in baselines
             ]
             tasks += [
@@ -123,6 +129,21 @@ def _remarks(asked: SupervisedExperiment, grids: dict[str, dict[str, Any]], netw
     if asked.standardise == "all-rows":
         remarks.append("Features were standardised on all rows, validation and test included, as in the reference.")
     return remarks
+
+
+def selection_words(asked: SupervisedExperiment) -> str:
+    """Say what chooses settings and epochs, and what is scored."""
+    if asked.selection == "nested":
+        return (
+            f"Selection nested: {asked.inner_folds} inner folds of each fold's training rows choose setting and epoch, "
+            "and all training rows train the choice again; the fold's own rows, which chose nothing, are scored, so "
+            "that every row is scored once. Test rows stay untouched."
+        )
+    what = "setting and epoch" if asked.selection == "per-fold" else "the epoch, all of them together one setting"
+    return (
+        f"Selection {asked.selection}: each fold's validation rows choose {what}; the test rows, which chose nothing, "
+        "are scored, the same for every fold."
+    )
 
 
 def _fold_kinds(asked: SupervisedExperiment, data: "LabelledData") -> tuple[str, ...]:

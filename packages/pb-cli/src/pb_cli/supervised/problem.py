@@ -13,6 +13,7 @@ from pb_data import (
     confusable_classes,
     corrupt_labels,
     fit_standardiser,
+    inner_folds,
     load_labelled_source,
     make_folds,
 )
@@ -22,7 +23,7 @@ from pb_cli.supervised.task import SupervisedTask
 SMALL = 64 * 2**20
 """Bytes up to which sparse features are made dense, which is faster for many small networks."""
 
-__all__ = ["Inputs", "Problem", "join_targets", "prepare"]
+__all__ = ["Inputs", "Problem", "divide_again", "join_targets", "prepare"]
 
 
 class Inputs(NamedTuple):
@@ -33,12 +34,22 @@ class Inputs(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """Data with clean labels, the labels trained and validated on, and folds."""
+    """Data with clean labels, the labels trained and validated on, folds, and their inner ones in nested selection."""
 
     data: LabelledData
     y: NDArray[Any]
     folds: Folds
     standardise: Any
+    inner: list[list[tuple[NDArray[np.int64], NDArray[np.int64]]]]
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether inner folds of the training rows choose, so that a fold's validation rows can be scored."""
+        return bool(self.inner)
+
+    def scored(self, fold: int) -> NDArray[np.int64]:
+        """Return the rows that are scored: the test rows, or with nested selection the fold's own."""
+        return self.folds.folds[fold][1] if self.is_nested else self.folds.test
 
     @property
     def n_classes(self) -> tuple[int, ...]:
@@ -50,14 +61,14 @@ class Problem(NamedTuple):
         """What a network has to predict: a number for each target, or for each class of each target."""
         return sum(self.n_classes) or len(self.data.targets)
 
-    def inputs(self, fold: int) -> Inputs:
-        """Standardise features as fitted on the fold's training rows."""
+    def inputs(self, train: NDArray[np.int64]) -> Inputs:
+        """Standardise features as fitted on training rows."""
         data = self.data
         if not isinstance(data.X, np.ndarray) and 4 * np.prod(data.X.shape) <= SMALL:
             data = data._replace(X=data.X.toarray())
         if self.standardise == "none":
             return Inputs(data.X, None)
-        fitted = fit_standardiser(data, self.folds.folds[fold][0], using=self.standardise)
+        fitted = fit_standardiser(data, train, using=self.standardise)
         return Inputs(fitted.transform(data.X), None if isinstance(data.X, np.ndarray) else fitted.shift)
 
 
@@ -80,7 +91,28 @@ def prepare(task: SupervisedTask, path: Path | None = None) -> Problem:
         )
         raise ValueError(msg)
     y = data.y if chosen["noise"] is None else _noisy(data, folds, chosen["noise"])
-    return Problem(data, y, folds, task.preprocess["standardise"])
+    inner = divide_again(data, folds, task.settings.get("inner_folds", 0))
+    return Problem(data, y, folds, task.preprocess["standardise"], inner)
+
+
+def divide_again(
+    data: LabelledData, folds: Folds, n_inner: int
+) -> list[list[tuple[NDArray[np.int64], NDArray[np.int64]]]]:
+    """Divide the training rows of each fold by the rule of the folds; nothing for 0 inner folds.
+
+    Raises
+    ------
+    ValueError
+        Where inner folds cannot be drawn or train on nothing that can be learned; the outer fold is named.
+    """
+    divided = []
+    for number, (train, _) in enumerate(folds.folds if n_inner else (), 1):
+        try:
+            divided.append(inner_folds(folds.name, data, train, n_folds=n_inner, seed=number))
+        except ValueError as error:
+            msg = f"Fold {number} cannot be divided again for nested selection: {error}."
+            raise ValueError(msg) from None
+    return divided
 
 
 @lru_cache(maxsize=1)

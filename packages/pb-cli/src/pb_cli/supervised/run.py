@@ -2,7 +2,8 @@
 
 import json
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "run_supervised", "settings_of_runs"]
 
 Report = Callable[[TrainingStep], None]
+Rows = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+"""Rows that train, validate, and are predicted."""
 
 
 class Outcome(NamedTuple):
@@ -102,7 +105,8 @@ def _baseline(task: SupervisedTask, problem: Problem) -> Outcome:
 
     outputs: list[dict[str, NDArray[Any] | None]] = []
     for fold, (train, validation) in enumerate(problem.folds.folds):
-        rows = FoldRows(problem.inputs(fold).x, problem.y, train, validation, problem.folds.test)
+        inner = problem.inner[fold] if problem.is_nested else ()
+        rows = FoldRows(problem.inputs(train).x, problem.y, train, validation, problem.scored(fold), inner)
         options: dict[str, Any] = {"n_classes": problem.n_classes, "seed": task.seed}
         _, test = fit_baseline(task.model, problem.data.task, rows, **options)
         outputs.append(dict.fromkeys(task.settings["metrics"], test))
@@ -110,33 +114,74 @@ def _baseline(task: SupervisedTask, problem: Problem) -> Outcome:
 
 
 def _sweep(task: SupervisedTask, problem: Problem, progress: Report | None) -> Outcome:
-    """Train all runs of each fold, and choose."""
+    """Train all runs of each fold, and choose; or choose by inner folds, and train all runs again on each fold."""
+    measures, folds = _measures(task, problem), problem.folds.folds
+    rounds = _rounds(progress, len(folds) + sum(map(len, problem.inner)))
+    empty = problem.folds.test[:0]
+
+    def trained(rows: Rows, fold: int, *inner: int, keep: NDArray[np.int64] | None = None) -> "FoldTraces":
+        return _train(task, problem, rows, measures, (fold, *inner), keep, next(rounds))
+
+    if not problem.is_nested:
+        traces = [trained((*rows, problem.folds.test), fold) for fold, rows in enumerate(folds)]
+        choices = _select(task, np.stack([trace.validation for trace in traces]), measures)
+        return Outcome(_chosen_outputs(problem, traces, choices, measures), traces, choices)
+    validation = [
+        np.mean([trained((*rows, empty), fold, n).validation for n, rows in enumerate(inner, 1)], axis=0)
+        for fold, inner in enumerate(problem.inner)
+    ]
+    choices = _select(task, np.stack(validation), measures)
+    keep = _epochs_to_keep(choices, measures, len(folds), validation[0].shape[0])
+    traces = [trained((train, own, own), fold, keep=keep[fold]) for fold, (train, own) in enumerate(folds)]
+    return Outcome(_chosen_outputs(problem, traces, choices, measures), traces, choices)
+
+
+def _train(
+    task: SupervisedTask,
+    problem: Problem,
+    rows: Rows,
+    measures: "Sequence[Measure]",
+    place: tuple[int, ...],
+    keep: NDArray[np.int64] | None,
+    progress: Report | None,
+) -> "FoldTraces":
+    """Train all runs on some rows; `place` is the fold and, where there is one, its inner fold."""
     from pb_models.sweep import FoldSamples, SweepSettings, train_fold
 
-    network, measures = _network(task), _measures(task, problem)
+    x, shift = problem.inputs(rows[0])
     labels = problem.y if problem.data.task == "regression" else np.where(problem.y < 0, -100, problem.y)
-    n_folds, traces = len(problem.folds.folds), []
-    for fold, (train, validation) in enumerate(problem.folds.folds):
-        x, shift = problem.inputs(fold)
-        samples = FoldSamples(x, labels, train, validation, problem.folds.test, shift)
-        trace = train_fold(
-            samples,
-            _runs(task, problem, fold),
-            network,
-            SweepSettings(**task.settings["training"]),
-            measures,
-            n_outputs=problem.n_outputs,
-            order_seed=seed_of(task.seed, fold),
-            progress=_of_fold(progress, fold, n_folds),
-        )
-        traces.append(trace)
-    choices = select(
-        np.stack([trace.validation for trace in traces]),
+    return train_fold(
+        FoldSamples(x, labels, *rows, shift),
+        _runs(task, problem, place[0]),
+        _network(task),
+        SweepSettings(**task.settings["training"]),
+        measures,
+        n_outputs=problem.n_outputs,
+        order_seed=seed_of(task.seed, *place),
+        keep=keep,
+        progress=progress,
+    )
+
+
+def _select(task: SupervisedTask, validation: NDArray[np.floating[Any]], measures: "Sequence[Measure]") -> list[Choice]:
+    return select(
+        validation,
         [measure.name for measure in measures],
         [measure.higher for measure in measures],
         one_setting=task.settings["selection"] == "one-setting",
     )
-    return Outcome(_chosen_outputs(problem, traces, choices, measures), traces, choices)
+
+
+def _epochs_to_keep(
+    choices: Sequence[Choice], measures: "Sequence[Measure]", n_folds: int, n_runs: int
+) -> NDArray[np.int64]:
+    """Lay the chosen epochs out as (folds, runs, measures), 0 where nothing was chosen."""
+    place = {measure.name: number for number, measure in enumerate(measures)}
+    keep = np.zeros((n_folds, n_runs, len(measures)), dtype=np.int64)
+    for choice in choices:
+        if choice.run >= 0:
+            keep[choice.fold, choice.run, place[choice.measure]] = choice.epoch
+    return keep
 
 
 def _runs(task: SupervisedTask, problem: Problem, fold: int) -> "list[Run]":
@@ -175,16 +220,14 @@ def _measures(task: SupervisedTask, problem: Problem) -> "list[Measure]":
     return classification_measures(problem.n_classes, names)
 
 
-def _of_fold(progress: Report | None, fold: int, n_folds: int) -> Report | None:
-    """Turn the news of one fold into news of all."""
-    if progress is None:
-        return None
+def _rounds(progress: Report | None, n_rounds: int) -> Iterator[Report | None]:
+    """Yield, for each training of all runs, what turns its news into news of the whole."""
+    for number in range(n_rounds):
+        yield None if progress is None else partial(_report, progress, number, n_rounds)
 
-    def report(step: TrainingStep) -> None:
-        whole = TrainingStep(fold * step.n_epochs + step.epoch, n_folds * step.n_epochs, *step[2:])
-        progress(whole)
 
-    return report
+def _report(progress: Report, number: int, n_rounds: int, step: TrainingStep) -> None:
+    progress(TrainingStep(number * step.n_epochs + step.epoch, n_rounds * step.n_epochs, *step[2:]))
 
 
 def _chosen_outputs(
@@ -194,7 +237,9 @@ def _chosen_outputs(
     place = {measure.name: number for number, measure in enumerate(measures)}
     outputs: list[dict[str, NDArray[Any] | None]] = [{} for _ in traces]
     for choice in choices:
-        values = traces[choice.fold].test_outputs[choice.run, place[choice.measure]] if choice.run >= 0 else None
+        trace, found = traces[choice.fold], choice.run >= 0
+        found = found and not 0 < trace.diverged[choice.run] <= choice.epoch  # trained again, a chosen run may diverge
+        values = trace.test_outputs[choice.run, place[choice.measure]] if found else None
         if values is not None and problem.n_classes:
             values = _probabilities(values, problem.n_classes)
         outputs[choice.fold][choice.measure] = values
@@ -213,14 +258,14 @@ def _write(task: SupervisedTask, problem: Problem, outcome: Outcome, costs: dict
     """Write scores, traces of every epoch and fold, a figure of the chosen ones, and what was chosen."""
     from pb_cli.supervised.curves import draw_curves, trace_table
 
-    test = problem.folds.test
-    write_table(score_rows(task, problem.data, test, outcome.outputs), draft / "metrics.csv")
+    scored = [problem.scored(fold) for fold in range(len(problem.folds.folds))]
+    write_table(score_rows(task, problem.data, scored, outcome.outputs), draft / "metrics.csv")
     if outcome.traces:
         table = trace_table(task, outcome.traces)
         table.to_parquet(draft / "traces.parquet", index=False)
         draw_curves(table, outcome.choices, task.settings["metrics"][0], task.label, draft / "curves.svg")
         _choice_table(task, outcome).to_csv(draft / "chosen.csv", index=False)
-    arrays: dict[str, Any] = _predictions(problem, outcome, test)
+    arrays: dict[str, Any] = _predictions(problem, outcome, scored)
     np.savez_compressed(draft / "predictions.npz", **arrays)
     record: dict[str, Any] = {"task": task.id, "split_hash": task.split_hash, "files": file_record(draft)}
     record |= {"costs": costs, "claim": problem.folds.claim, "versions": versions()}
@@ -253,12 +298,16 @@ def _choice_table(task: SupervisedTask, outcome: Outcome) -> "pd.DataFrame":
     return pd.DataFrame(rows)
 
 
-def _predictions(problem: Problem, outcome: Outcome, test: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    """Predictions of the test rows by fold and measure, their row numbers and true labels."""
+def _predictions(problem: Problem, outcome: Outcome, scored: Sequence[NDArray[np.int64]]) -> dict[str, NDArray[Any]]:
+    """Predictions of the scored rows by fold and measure, row numbers and true labels, by fold where they differ."""
     named = {
         f"fold{fold}_{measure}": values.astype(np.float32)
         for fold, chosen in enumerate(outcome.outputs, 1)
         for measure, values in chosen.items()
         if values is not None and (outcome.traces or measure == selector(measure, list(chosen)[:1]))
     }
-    return named | {"rows": test, "truth": problem.data.y[test]}
+    y = problem.data.y
+    if not problem.is_nested:
+        return named | {"rows": scored[0], "truth": y[scored[0]]}
+    of_folds = {f"fold{fold}_rows": rows for fold, rows in enumerate(scored, 1)}
+    return named | of_folds | {f"fold{fold}_truth": y[rows] for fold, rows in enumerate(scored, 1)}

@@ -29,10 +29,10 @@ def selector(metric: str, measures: Sequence[str]) -> str:
 def score_rows(
     task: SupervisedTask,
     data: "LabelledData",
-    test: NDArray[np.int64],
+    scored: Sequence[NDArray[np.int64]],
     outputs: Sequence[Mapping[str, NDArray[Any] | None]],
 ) -> "pd.DataFrame":
-    """Score the test rows of every fold.
+    """Score the rows to be scored of every fold.
 
     `outputs` holds, for each fold, the predictions chosen by each measure: numbers (samples, targets), or scores of the
     classes of each target side by side; None where every training diverged, which scores NaN.
@@ -40,11 +40,12 @@ def score_rows(
     import pandas as pd
 
     rows = []
-    for fold, chosen in enumerate(outputs, 1):
+    for fold, (test, chosen) in enumerate(zip(scored, outputs, strict=True), 1):
+        of_fold = {"context": f"fold {fold}", "n_predicted": len(test), "n_true": len(test)}
         for measure, values in chosen.items():
             for target, scores in enumerate(_by_target(data, test, values)):
                 rows += [
-                    {"context": f"fold {fold}", "perturbation": data.targets[target], "metric": name, "value": value}
+                    of_fold | {"perturbation": data.targets[target], "metric": name, "value": value}
                     for name, value in scores.items()
                     if selector(name, list(chosen)) == measure
                 ]
@@ -57,8 +58,6 @@ def score_rows(
         "profile": task.profile,
         "seed": task.seed,
         "dose": np.nan,
-        "n_predicted": len(test),
-        "n_true": len(test),
         "gene_set": "",
         "space": "labels",
     }

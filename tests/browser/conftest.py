@@ -1,0 +1,91 @@
+"""A real browser without a window, and the page of a small real run."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+PROGRAMS = ("chromium", "chromedriver")
+MODELS = ("--model", "control,mean-shift,similarity-shift,scgen", "--no-baselines", "--seed", "1,2")
+SMALL = ("--n-genes", "60", "--set", "scgen.max_epochs=1", "--set", "scgen.n_hidden=8", "--bootstrap", "0")
+UNITS = ("--dataset", "pbmc", "--hold-out", "Dendritic cells", "--hold-out", "FCGR3A+ Monocytes")
+
+
+def missing() -> list[str]:
+    """List what a browser for tests needs and is not there."""
+    return [name for name in PROGRAMS if shutil.which(name) is None] + ["selenium"] * (find_spec("selenium") is None)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the tests of this folder out where there is no browser; the summary says so."""
+    here = Path(__file__).parent
+    ours = [item for item in items if here in item.path.parents]
+    if ours and missing():
+        config.hook.pytest_deselected(items=ours)
+        items[:] = [item for item in items if item not in ours]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in one sentence why the tests in a browser were left out."""
+    if lacking := missing():
+        words = (
+            f"The tests in a real browser (tests/browser) were deselected: {', '.join(lacking)} missing. On Debian: "
+        )
+        terminalreporter.write_line(words + "apt-get install chromium chromium-driver.", yellow=True)
+
+
+@pytest.fixture(scope="session")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report, made as a user makes one."""
+    run = tmp_path_factory.mktemp("reported") / "small"
+    pb = (sys.executable, "-m", "pb_cli")
+    subprocess.run([*pb, "bench", *UNITS, *MODELS, *SMALL, "--no-save-models", "--out", run, "--quiet"], check=True)
+    subprocess.run([*pb, "report", run, "--quiet"], check=True)
+    return run / "report.html"
+
+
+@pytest.fixture(scope="session")
+def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Chrome"]:
+    """One browser for all tests; it may reach no network."""
+    from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+
+    options = ChromeOptions()
+    options.binary_location = str(shutil.which("chromium"))
+    profile = tmp_path_factory.mktemp("profile")
+    flags = ["--headless=new", "--disable-gpu", "--disable-dev-shm-usage", f"--user-data-dir={profile}"]
+    flags += ["--proxy-server=127.0.0.1:9", "--hide-scrollbars"]
+    flags += ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    for flag in flags:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = Chrome(options=options, service=ChromeService(shutil.which("chromedriver")))
+    driver.set_script_timeout(60)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def opened(chrome: "Chrome", page: Path) -> Callable[..., "Chrome"]:
+    """Open the page afresh: how wide, in which scheme, with or without its script."""
+
+    def open_page(width: int = 1280, scheme: str = "light", *, script: bool = True) -> "Chrome":
+        size: dict[str, Any] = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": [feature]})
+        chrome.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not script})
+        chrome.get_log("browser")
+        chrome.get("about:blank")
+        chrome.get(page.as_uri())
+        return chrome
+
+    return open_page
