@@ -104,6 +104,8 @@ def test_a_diverging_loss_is_reported_and_does_not_end_the_run(pb, files: Path):
     assert result.exit_code == 0, result.output
     assert "mse, cells: 9 of 9 trainings diverged" in result.output
     assert "undefined" in result.output
+    assert "No loss has a mae in all folds" in result.output
+    assert "Best loss" not in result.output
 
 
 def test_classes_with_noise_and_joined_targets(pb, files: Path):
@@ -149,6 +151,7 @@ def test_an_experiment_file_is_the_same_as_flags(pb, files: Path, regression):
         (("--set", "huber.delta=1"), "huber"),
         (("--folds", "100"), "fewer"),
         (("--lr", "fast"), "not a number"),
+        (("--option", "group=a"), "no option 'group'. Did you mean groups"),
     ],
 )
 def test_misspelt_words_are_answered(regression, flags, said):

@@ -2,8 +2,8 @@
 
 The models' outputs have one axis in front, ``(members, batch, ...)``; the batch's targets are shared. What a loss makes
 of the whole is what it makes of each member alone, in one call where its formula allows: losses of single samples take
-the members as part of the batch, those that sum up each target on its own take them as targets. Others are called
-member by member.
+the members as part of the batch, those that sum up each target on its own take them as targets, those on pairs of
+samples have an ``of_members`` that works out once what the labels say. Others are called member by member.
 """
 
 from collections.abc import Callable

@@ -69,7 +69,7 @@ def ranksim(
     samples = pairwise_samples(features, target, gather=gather)
     chosen = _representatives(samples.labels, samples.labelled, generator)
     z, labels = F.normalize(samples.features[chosen], dim=1), samples.labels[chosen]
-    losses = _of_representatives(z, labels, interpolation, label_distance)
+    losses = _of_representatives(z.unsqueeze(0), labels, interpolation, label_distance).squeeze(0)
     if reduction == "none":
         return losses.new_zeros(len(samples.labels)).index_put((chosen,), losses)
     return losses.sum() / max(len(chosen), 1) if reduction == "mean" else losses.sum()
@@ -78,11 +78,10 @@ def ranksim(
 def _of_representatives(
     z: Tensor, labels: Tensor, interpolation: float, label_distance: LabelDistance | None
 ) -> Tensor:
-    """Return the mean square of differences in rank, given normalised features ``(..., samples, d)``."""
+    """Return the mean square of differences in rank, given normalised features ``(members, samples, d)``."""
     label_ranks = _ranks(-measured(label_distance or absolute_distance, labels, labels)).to(z.dtype)
-    with torch.autocast(z.device.type, enabled=False):
-        ranks: Tensor = _InterpolatedRanks.apply(z @ z.mT, interpolation)  # type: ignore[no-untyped-call]
-    return (ranks - label_ranks).square().sum(-1) / max(len(labels), 1)
+    losses: Tensor = _RankDistance.apply(z, label_ranks, interpolation)  # type: ignore[no-untyped-call]
+    return losses
 
 
 def _representatives(labels: Tensor, labelled: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -111,27 +110,34 @@ def _lowest(draw: Tensor, label: Tensor, n_labels: int) -> Tensor:
 
 def _ranks(x: Tensor) -> Tensor:
     """Descending ranks of each row, from 1/n to 1."""
-    if x.ndim == 3:
-        return torch.stack([_ranks(own) for own in x])
     _, order = sorted_rows(~ordered_bits(x))
     rank = torch.arange(1, x.shape[1] + 1, device=x.device, dtype=x.dtype) / x.shape[1]
     return torch.empty_like(x).scatter_(1, order, rank.expand_as(x))
 
 
-class _InterpolatedRanks(Function):
+class _RankDistance(Function):
+    """Mean squares ``(members, samples)`` of ranks of z z' less those of labels; member by member, within the cache."""
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, interpolation: float) -> Tensor:
-        ranks = _ranks(x)
-        ctx.save_for_backward(x, ranks)
+    def forward(ctx: Any, z: Tensor, label_ranks: Tensor, interpolation: float) -> Tensor:
+        n, kind = max(z.shape[1], 1), z.device.type
+        with torch.autocast(kind, enabled=False):
+            ranks = [_ranks(own @ own.T) for own in z]
+        ctx.save_for_backward(z, label_ranks, *ranks)
         ctx.interpolation = interpolation
-        return ranks
+        return torch.stack([(own - label_ranks).square_().sum(1) / n for own in ranks])
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        x, ranks = ctx.saved_tensors
-        moved = _ranks(x + ctx.interpolation * grads[0])
-        return (moved - ranks) / ctx.interpolation, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        z, label_ranks, *ranks = ctx.saved_tensors
+        weights, gradient = grads[0] * (2 * ctx.interpolation / max(z.shape[1], 1)), []
+        with torch.autocast(z.device.type, enabled=False):
+            for own, rank, weight in zip(z, ranks, weights, strict=True):
+                pushed = (rank - label_ranks).mul_(weight.unsqueeze(1)).add_(own @ own.T)
+                of_product = (_ranks(pushed) - rank).div_(ctx.interpolation)
+                gradient.append(of_product @ own + of_product.T @ own)
+        return torch.stack(gradient), None, None
 
 
 @dataclass(eq=False)

@@ -46,6 +46,8 @@ def words(board: Board) -> list[str]:
     rows = board.table[(board.table["metric"] == first) & ~board.table["is_baseline"]]
     if rows.empty:
         return []
+    if rows["mean"].isna().all():
+        return [f"No loss has a {first} in all folds: trainings diverged, or it is undefined there."]
     best = rows["model"].iloc[0]
     alike = rows[(rows["model"] != best) & ~(rows["p_corrected"] < LEVEL)]["model"].tolist()
     weak = rows[rows["beats_baselines"] == False]["model"].tolist()  # noqa: E712 - the column holds None, too

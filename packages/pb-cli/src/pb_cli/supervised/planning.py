@@ -35,8 +35,22 @@ def open_labelled(asked: SupervisedExperiment) -> "LabelledData":
         if "labels" not in asked.dataset_options:
             msg = f'{asked.data} needs its labels named: --option labels=COLUMN (several: labels=\'["a", "b"]\').'
             raise ValueError(msg)
+        _check_options(asked.dataset_options)
         data = load_labelled_file(str(asked.data), task=task, **asked.dataset_options)
     return data
+
+
+def _check_options(given: Iterable[str]) -> None:
+    """Refuse an option that one's own files do not have."""
+    from inspect import signature
+
+    from pb_data import load_labelled_file
+
+    known = [name for name in signature(load_labelled_file).parameters if name not in ("path", "task")]
+    for name in given:
+        if name not in known:
+            msg = f"One's own files have no option {name!r}. {suggest(name, known)}"
+            raise ValueError(msg)
 
 
 def make_supervised_plan(asked: SupervisedExperiment, data: "LabelledData") -> SupervisedPlan:
