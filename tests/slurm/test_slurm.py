@@ -147,7 +147,7 @@ def test_a_warned_task_goes_back_into_the_queue_and_goes_on(cluster, tmp_path: P
     assert "#SBATCH --signal=USR1@12\n" in script.read_text()
     waiting = ("pending", "time limit")
     cluster.wait(lambda: standing(cluster, folder) == {0: waiting, 1: waiting, 2: ("done", "")}, seconds=120)
-    assert "Its training will go on after epoch 1 (time limit)" in cluster.pb("status", folder.path)
+    assert "Its training will go on after epoch 1." in cluster.pb("status", folder.path)
     assert epochs(folder) == {0: 1, 1: 1}
 
     warn_again(cluster, folder, job, elements=(0, 1))
@@ -160,6 +160,26 @@ def test_a_warned_task_goes_back_into_the_queue_and_goes_on(cluster, tmp_path: P
     warn_again(cluster, folder, job, elements=(0,))
     cluster.wait(lambda: standing(cluster, folder)[0] == ("done", ""))
     assert not folder.training_state(tasks[0]).exists()
+
+
+def test_a_preempted_task_keeps_its_training_and_goes_on(cluster, tmp_path: Path):
+    """A job of a higher tier wants all memory: Slurm ends the element with SIGTERM and puts it back by itself."""
+    folder, tasks = make_run(tmp_path / "run", ["train"])
+    cluster.pb("resume", folder.path, "--mem=2000M")
+    cluster.wait(lambda: logs(folder, tasks[0]))
+    job = read_arrays(folder)[0].chunks[0].job
+    cluster("sbatch", "--partition=urgent", "--mem=3900M", "--output=/dev/null", "--wrap=sleep 1")
+    cluster.wait(lambda: standing(cluster, folder)[0][0] == "pending")
+    assert standing(cluster, folder)[0] == ("pending", "preempted"), output(folder)
+    assert epochs(folder) == {0: 1}
+    warn_again(cluster, folder, job, elements=(0,))
+    cluster.wait(lambda: standing(cluster, folder)[0][0] == "pending")
+    assert epochs(folder) == {0: 2}
+
+
+def output(folder: RunFolder) -> str:
+    """What elements printed."""
+    return "\n".join(path.read_text() for path in folder.path.glob("arrays/*/output-*/*.txt"))
 
 
 def epochs(folder: RunFolder) -> dict[int, int]:

@@ -127,7 +127,7 @@ def test_a_training_that_was_stopped_gives_the_undisturbed_prediction(
     assert "1 task not finished" in words
     [record] = records(run).values()
     assert 3 <= record["epochs"] < 150
-    assert record["message"] == f"Its training will go on after epoch {record['epochs']} (stopped)."
+    assert record["message"] == f"Its training will go on after epoch {record['epochs']}."
     assert run.listed("running") == {}
     [state] = run.path.glob("paused/*/training.safetensors")
     assert [path.name for path in state.parent.iterdir()] == [state.name]
@@ -163,6 +163,8 @@ def note(folder: RunFolder, **paused: int) -> str:
     display = Display(tasks, quiet=True)
     for name, epochs in paused.items():
         one = tasks[int(name.removeprefix("task"))]
+        folder.training_state(one).parent.mkdir(parents=True, exist_ok=True)
+        folder.training_state(one).touch()
         for event in (Event("start", one.id), Event("paused", one.id, epochs)):
             display.handle(event)
     return stopping.note_stop(stopping.unfinished(tasks, folder, display), folder, display, in_array=True)
@@ -177,6 +179,7 @@ def test_an_element_is_requeued_only_where_it_got_on(tmp_path: Path, requeued):
     assert "`pb resume` submits them again" in note(folder, task0=2)
     assert "`pb resume` submits them again" in note(folder)
     assert len(requeued) == 2
+    assert sorted(record.get("epochs", 0) for record in records(folder).values()) == [0, 2]
 
 
 def test_a_refused_requeue_is_said(tmp_path: Path, requeued, monkeypatch: pytest.MonkeyPatch):

@@ -67,13 +67,11 @@ def stop_signals() -> Iterator[None]:
         PAUSE.ask()
 
     def end(_number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # Slurm sends it twice: for the step and for the job
         signal.alarm(PATIENCE)
         PAUSE.ask()
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        for number in (signal.SIGTERM, signal.SIGALRM):
-            signal.signal(number, signal.SIG_IGN)
         raise StoppedError
 
     PAUSE.asked = PAUSE.warned = False

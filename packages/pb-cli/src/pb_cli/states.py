@@ -128,7 +128,7 @@ class _Known(NamedTuple):
         claim, failure = self.claims.get(task_id), self.failures.get(task_id)
         if claim and (is_busy(claim) or now in ACTIVE):
             return State("running")
-        waiting = State("pending", failure["reason"], failure["message"]) if _is_paused(failure) else State("pending")
+        waiting = self._to_go_on(failure, element, array) if _is_paused(failure) else State("pending")
         if now in WAITING:
             return waiting
         if element and array and now in ACTIVE and len(array.elements[_number(element)]) == 1:
@@ -150,6 +150,13 @@ class _Known(NamedTuple):
         if element:
             return self._ended("lost", "It has left Slurm's queue without a result.", element, array)
         return State("missing")
+
+    def _to_go_on(self, failure: Mapping[str, Any], element: Element | None, array: Array | None) -> State:
+        """Say why a task waits whose training was stopped, as the job's output has it where pb did not know."""
+        reason = str(failure["reason"])
+        if element and array and reason in _VAGUE:
+            reason = noted(output_of(self.folder, array, element)) or reason
+        return State("pending", reason, failure["message"])
 
     def _ended(self, reason: str, message: str, element: Element | None, array: Array | None) -> State:
         """Take the reason that was found, or what Slurm says where that says more."""

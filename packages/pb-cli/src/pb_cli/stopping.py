@@ -26,9 +26,9 @@ def note_stop(tasks: Sequence[Task], folder: RunFolder, display: Display, *, in_
     reason = why_stopped()
     got_on = bool(display.done)
     for task in tasks:
-        epochs = display.paused.get(task.id, 0)
-        got_on |= epochs > folder.failure_record(folder.failure(task)).get("epochs", 0)
-        folder.write_failure(task, _failure(reason, epochs))
+        epochs, before = display.paused.get(task.id, 0), _kept(task, folder)
+        got_on |= epochs > before
+        folder.write_failure(task, _failure(reason, epochs or before))
     number = f"{len(tasks)} task{'s' * (len(tasks) != 1)} not finished"
     if in_array and PAUSE.warned and got_on:
         try:
@@ -39,7 +39,13 @@ def note_stop(tasks: Sequence[Task], folder: RunFolder, display: Display, *, in_
     return f"Stopped ({reason}): {number}; `pb resume` submits them again, `pb run` goes on here."
 
 
+def _kept(task: Task, folder: RunFolder) -> int:
+    """How many epochs were kept of a task when it was last stopped."""
+    epochs = folder.failure_record(folder.failure(task)).get("epochs", 0)
+    return int(epochs) if folder.training_state(task).is_file() else 0
+
+
 def _failure(reason: Reason, epochs: int) -> Failure:
     if epochs:
-        return Failure(reason, f"Its training will go on after epoch {epochs} ({reason}).", epochs=epochs)
+        return Failure(reason, f"Its training will go on after epoch {epochs}.", epochs=epochs)
     return Failure(reason, f"Stopped by a signal before it was finished ({reason}).")
