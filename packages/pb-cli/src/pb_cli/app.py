@@ -31,7 +31,8 @@ __all__ = ["app", "main"]
 @click.version_option(version("pb-cli"), prog_name="pb", message="%(prog)s %(version)s")
 @click.option("--quiet", "-q", is_flag=True, help=QUIET)
 @click.option("--verbose", "-v", is_flag=True, help=VERBOSE)
-def app(*, quiet: bool, verbose: bool) -> None:
+@click.pass_context
+def app(context: click.Context, *, quiet: bool, verbose: bool) -> None:
     """Benchmark the prediction of single-cell perturbation responses.
 
     Hold one context's perturbed cells out, predict them from that context's own
@@ -44,6 +45,7 @@ def app(*, quiet: bool, verbose: bool) -> None:
       pb init my.h5ad
     """
     messages.level = int(verbose) - int(quiet)
+    context.call_on_close(messages.reset)
 
 
 for command in (

@@ -29,6 +29,10 @@ class Messages(Console):
 
     level = 0
 
+    def reset(self) -> None:
+        """Say as much as usual again."""
+        self.level = 0
+
     def print(self, *objects: Any, **settings: Any) -> None:
         """Print a message, unless quiet was asked for and it is no warning."""
         if self.level >= 0 or settings.get("style") in ("yellow", "red"):

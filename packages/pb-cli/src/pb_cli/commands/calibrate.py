@@ -95,14 +95,14 @@ def calibrate_metrics(name: str | None, **flags: Any) -> None:
     found, small = run(plan, metrics, flags)
     if flags["out"] is not None:
         write(found.units, flags["out"])
-    if as_json := flags["as_json"]:
+    if flags["as_json"]:
         said = {"claim": plan.claim, "preset": asked.preset, "draws": flags["draws"], "seed": flags["seed"]}
         tables = {"metrics": found.metrics.to_dict(orient="records"), "units": found.units.to_dict(orient="records")}
         print_json(said | {"too_small": small} | tables)
     else:
         show(found)
     for words in remarks(found, small):
-        messages.print(words, style="" if as_json else "yellow", soft_wrap=True)
+        messages.print(words, style="yellow", soft_wrap=True)
     messages.print(f"Took {clock(time.monotonic() - started)}.")
 
 
