@@ -9,15 +9,20 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anndata as ad
+import numpy as np
+import pandas as pd
 import pytest
+from scipy import sparse
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
 PROGRAMS = ("chromium", "chromedriver")
 MODELS = ("--model", "control,mean-shift,similarity-shift,scgen", "--no-baselines", "--seed", "1,2")
-SMALL = ("--n-genes", "60", "--set", "scgen.max_epochs=1", "--set", "scgen.n_hidden=8", "--bootstrap", "0")
-UNITS = ("--dataset", "pbmc", "--hold-out", "Dendritic cells", "--hold-out", "FCGR3A+ Monocytes")
+SMALL = ("--set", "scgen.max_epochs=1", "--set", "scgen.n_hidden=8", "--bootstrap", "0")
+KEYS = ("--context-key", "kind", "--perturbation-key", "condition", "--control", "ctrl", "--scale", "counts")
+UNITS = ("--hold-out", "beta", "--hold-out", "gamma")
 
 
 def missing() -> list[str]:
@@ -43,12 +48,32 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(words + "apt-get install chromium chromium-driver.", yellow=True)
 
 
+def write_cells(path: Path) -> None:
+    """Write Poisson counts in three contexts, of which ten genes respond."""
+    rng = np.random.default_rng(0)
+    rates = rng.gamma(1.0, 2.0, size=60) + 0.2
+    fold = np.where(np.arange(60) < 10, 4.0, 1.0)
+    kinds, parts = ("alpha", "beta", "gamma"), {"ctrl": rates, "stim": rates * fold}
+    counts = [
+        rng.poisson(rate * rng.gamma(4.0, 0.25, size=60), size=(30, 60)) for _ in kinds for rate in parts.values()
+    ]
+    obs = pd.DataFrame(
+        [(kind, part) for kind in kinds for part in parts for _ in range(30)], columns=["kind", "condition"]
+    )
+    obs.index = "cell" + obs.index.astype(str)
+    cells = ad.AnnData(sparse.csr_matrix(np.vstack(counts).astype(np.float32)), obs=obs.astype("category"))
+    cells.var_names = [f"gene{i}" for i in range(60)]
+    cells.write_h5ad(path)
+
+
 @pytest.fixture(scope="session")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report, made as a user makes one."""
     run = tmp_path_factory.mktemp("reported") / "small"
+    write_cells(run.with_name("cells.h5ad"))
     pb = (sys.executable, "-m", "pb_cli")
-    subprocess.run([*pb, "bench", *UNITS, *MODELS, *SMALL, "--no-save-models", "--out", run, "--quiet"], check=True)
+    data = ("--data", run.with_name("cells.h5ad"), *KEYS, *UNITS)
+    subprocess.run([*pb, "bench", *data, *MODELS, *SMALL, "--no-save-models", "--out", run, "--quiet"], check=True)
     subprocess.run([*pb, "report", run, "--quiet"], check=True)
     return run / "report.html"
 

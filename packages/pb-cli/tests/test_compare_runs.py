@@ -57,7 +57,7 @@ def test_a_run_is_equal_to_itself(pb, runs):
 def test_what_is_wrong_is_one_sentence(pb, runs, tmp_path):
     for arguments, words in (
         ((runs[0], tmp_path), "holds no run: there is no plan.jsonl"),
-        ((*runs, "--metric", "mse"), "The results hold no metric 'mse'. Did you mean"),
+        ((*runs, "--metric", "mse_men"), "The results hold no metric 'mse_men'. Did you mean mse_mean"),
     ):
         shown = pb("compare", *arguments)
         assert shown.exit_code == 2

@@ -248,3 +248,12 @@ def test_costs_are_those_of_the_tasks(finished: Path):
     material = read_material(finished)
     kept = (finished / "tasks.csv").read_text()
     assert material.costs.to_csv(index=False) == kept
+
+
+def test_the_demo_makes_its_own_run(pb):
+    result = pb("report", "--demo", "--format", "md")
+    assert result.exit_code == 0, result.output
+    text = (pb.folder / "pb-demo.md").read_text(encoding="utf-8")
+    assert "10 of 10 tasks done; seeds 1, 2;" in text
+    assert "scgen (fixed)" in text
+    assert [path.name for path in pb.folder.iterdir()] == ["pb-demo.md"]

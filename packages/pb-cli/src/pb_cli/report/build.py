@@ -74,7 +74,8 @@ def _chapter(material: Material, wishes: Wishes, say: Callable[[str], None]) -> 
         body = _of_labels(material, wishes)
     else:
         body = _of_cells(material, wishes, say)
-    body += [("What the split supports", _claims(material)), ("Provenance", provenance_blocks(material))]
+    provenance = provenance_blocks(material, tasks=wishes.figures)
+    body += [("What the split supports", _claims(material)), ("Provenance", provenance)]
     head = Section(material.name, opening, anchor(material.name), level=1)
     return [head, *(Section(title, blocks, anchor(material.name, title)) for title, blocks in body if blocks)]
 

@@ -137,11 +137,16 @@ def _strips(standing: Standing, rows: "pd.DataFrame", metric: str, order: list[t
 
 
 def _doses(standing: Standing, rows: "pd.DataFrame", metric: str, order: list[tuple[str, str]]) -> Figure:
-    """Draw scores over doses, means over contexts and seeds: the best models and the best baseline in colour."""
+    """Draw scores over doses, means over contexts and seeds: the best models and the best baseline in colour.
+
+    Other baselines follow where there are few models.
+    """
     table = rows.groupby([*MODEL, "dose"])["value"].mean().unstack("dose")  # noqa: PD010 - nothing to aggregate
     names = {key: label(*key) for key in table.index}
     best = standing.board.best_baseline[metric]
-    chosen = [key for key in order if key != best][: _LINES - 1] + ([best] if best is not None else [])
+    baselines = set(standing.board.table.loc[standing.board.table["is_baseline"], "model"])
+    others = sorted((key for key in order if key != best), key=lambda key: key[0] in baselines)
+    chosen = others[: _LINES - 1] + ([best] if best is not None else [])
     table.index = [names[key] for key in table.index]
     return line_figure(table, metric, "dose", [names[key] for key in chosen], f"dose {metric}")
 

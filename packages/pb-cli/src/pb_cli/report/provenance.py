@@ -56,8 +56,8 @@ def _reasons(material: Material) -> list[Block]:
     return [Table("Why", [Column(name, is_number=False) for name in ("task", "reason", "message")], rows)]
 
 
-def provenance_blocks(material: Material) -> list[Block]:
-    """Give what is needed to check or repeat a run."""
+def provenance_blocks(material: Material, *, tasks: bool) -> list[Block]:
+    """Give what is needed to check or repeat a run, with every task or without."""
     record, first = material.record, material.tasks[0]
     hosts = sorted(map(str, material.costs["host"].dropna().unique())) if "host" in material.costs else []
     facts = [
@@ -79,7 +79,7 @@ def provenance_blocks(material: Material) -> list[Block]:
         Code(f"# {name}.toml\n{experiment_toml(record['experiment'])}"),
         Code(commands),
         Fold("Splits and their hashes", [_splits(material)]),
-        Fold("Tasks", [_tasks(material)]),
+        *([Fold("Tasks", [_tasks(material)])] if tasks else []),
     ]
 
 

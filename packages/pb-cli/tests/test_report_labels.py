@@ -1,0 +1,69 @@
+"""`pb report` on a small supervised run with both kinds of folds."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from pb_cli import app
+from pb_cli.board import number
+from pb_cli.report.labels import boards_of
+from pb_cli.report.material import read_material
+from pb_cli.supervised.comparison import gaps
+
+SHORT = ("--epochs", 3, "--weight-decay", "1e-4", "--folds", 3, "--hidden", "6,4", "--batch-size", 16, "--lr", "0.05")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("labels")
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(120, 3)), columns=["a", "b", "c"])
+    frame["strength"] = 2 * frame["a"] - frame["b"] + 0.1 * rng.normal(size=120)
+    frame["gene"] = [f"gene{i % 20}" for i in range(120)]
+    frame.to_csv(folder / "numbers.csv", index=False)
+    options = ("--option", "labels=strength", "--option", "groups=gene", "--fold-kind", "cells,genes")
+    arguments = ["bench", "--task", "regression", "--data", folder / "numbers.csv", *options, *SHORT]
+    arguments += ["--loss", "mae,far", "--out", folder / "run"]
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def html(finished: Path) -> str:
+    result = CliRunner().invoke(app, ["report", str(finished)])
+    assert result.exit_code == 0, result.output
+    return (finished / "report.html").read_text(encoding="utf-8")
+
+
+def test_losses_are_compared_by_kind_of_folds(html: str, finished: Path):
+    boards = boards_of(read_material(finished))
+    assert {board.split for board in boards} == {"cells", "genes"}
+    for board in boards:
+        assert f"Losses compared: folds {board.split}" in html
+        for row in board.table.itertuples():
+            assert number(row.mean) in html
+        for metric in board.table["metric"].unique():
+            assert f'aria-label="Strip plot of {metric} ' in html
+    assert "Best loss by mae: " in html
+    assert "No better than the best baseline by mae: " in html
+
+
+def test_seen_genes_are_held_against_unseen_ones(html: str, finished: Path):
+    rows = [row for row in gaps(boards_of(read_material(finished))) if row["metric"] == "mae"]
+    assert len(rows) == 5
+    found = re.search(r'aria-label="mae ↓ on cells of seen genes, and on unseen genes: ([^"]+)\."', html)
+    assert found is not None
+    told = {f"{row['model']} {number(row['seen_genes'])} and {number(row['unseen_genes'])}" for row in rows}
+    assert set(found[1].split("; ")) == told
+
+
+def test_what_was_chosen_and_what_folds_support_is_told(html: str, finished: Path):
+    material = read_material(finished)
+    assert html.count("lr 0.05, decay 0.0001") >= 4
+    for kind, claim in material.claims.items():
+        assert f"<dt>{kind}</dt><dd>{claim}" in html
+    assert "mean absolute error of a target" in html
