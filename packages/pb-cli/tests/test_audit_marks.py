@@ -9,12 +9,8 @@ from pb_eval.audit import audit
 from pb_eval.audit.verdicts import FAULTS
 
 ASKED = {"data": None, "options": (), "split": "leave-context-out", "perturbation": None, "n_genes": 1000}
-UNITS = (
-    {"dataset": "pbmc", "hold_out": "B cells"},
-    {"dataset": "pbmc", "hold_out": "CD14+ Monocytes"},
-    {"dataset": "pbmc", "hold_out": "FCGR3A+ Monocytes"},
-    {"dataset": "mcfaline", "hold_out": "A172"},
-)
+TYPES = ("B cells", "CD14+ Monocytes", "CD4 T cells", "CD8 T cells", "Dendritic cells", "FCGR3A+ Monocytes", "NK cells")
+UNITS = (*({"dataset": "pbmc", "hold_out": name} for name in TYPES), {"dataset": "mcfaline", "hold_out": "A172"})
 SIMULATED = SimulationSettings(
     n_perturbations=1, n_combinations=0, n_interacting=0, doses=(10.0,), n_cells=140, n_controls=140, n_genes=300,
     n_responding=60,

@@ -19,6 +19,7 @@ _FOUND: dict[str, dict[str, tuple[str, ...]]] = {
         "rewards": (
             "direction_fidelity",
             "overlap_significant",
+            "recall_significant",
         ),
     },
     "constant_prediction": {
@@ -43,12 +44,14 @@ _FOUND: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
     "mean_response": {
+        "rewards": ("recall_significant",),
         "blind": (
             "direction_match",
             "discrimination_l2_mean",
         ),
     },
     "shuffled_labels": {
+        "rewards": ("recall_significant",),
         "blind": ("discrimination_l2_mean",),
     },
     "inflated_variance": {
@@ -132,6 +135,8 @@ _FOUND: dict[str, dict[str, tuple[str, ...]]] = {
             "mean_pairwise_relative",
             "mean_pairwise_over_shift",
             "recall_significant",
+            "direction_fidelity",
+            "overlap_significant",
         ),
         "blind": (
             "discrimination_l2",
@@ -164,6 +169,8 @@ _FOUND: dict[str, dict[str, tuple[str, ...]]] = {
             "correlation_distance_over_shift",
             "discrimination_cosine",
             "discrimination_l2_mean",
+            "direction_match",
+            "discrimination_l1",
         ),
     },
 }
