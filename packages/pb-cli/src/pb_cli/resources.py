@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple, Self
 
-__all__ = ["Clocks", "device_costs", "device_name", "peak_memory", "reset_peak_memory", "versions"]
+__all__ = ["Clocks", "device_costs", "peak_memory", "processor_name", "reset_peak_memory", "versions"]
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
@@ -40,10 +40,9 @@ def reset_peak_memory() -> None:
 
     That of a GPU starts anew where one is in use.
     """
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        for number in range(torch.cuda.device_count()):
-            torch.cuda.reset_peak_memory_stats(number)
+    from pb_models.devices import reset_peak_gpu_memory
+
+    reset_peak_gpu_memory()
     if _CLEAR.exists():
         try:
             _CLEAR.write_text("5")
@@ -67,25 +66,16 @@ def device_costs(device: str) -> dict[str, str | int]:
     >>> sorted(device_costs("cpu"))
     ['device', 'device_name']
     """
-    costs: dict[str, str | int] = {"device": device, "device_name": device_name(device)}
-    if device.startswith("cuda"):
-        import torch
+    from pb_models.devices import gpu_name, peak_gpu_memory
 
-        costs["peak_gpu_memory_bytes"] = int(torch.cuda.max_memory_allocated(device))
+    costs: dict[str, str | int] = {"device": device, "device_name": gpu_name(device) or processor_name()}
+    if peak := peak_gpu_memory(device):
+        costs["peak_gpu_memory_bytes"] = peak
     return costs
 
 
-def device_name(device: str) -> str:
-    """Name the model of a GPU, or of this machine's processor."""
-    if not device.startswith("cuda"):
-        return _processor()
-    import torch
-
-    return str(torch.cuda.get_device_name(device))
-
-
 @cache
-def _processor() -> str:
+def processor_name() -> str:
     """Ask the kernel for the processor's model; its architecture where there is no answer."""
     lines = _CPU.read_text(encoding="utf-8").splitlines() if _CPU.exists() else []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
