@@ -91,3 +91,16 @@ def test_members_of_pairwise_losses_equal_each_alone_in_float32(name):
     torch.testing.assert_close(stacked, torch.stack(apart))
     for a, b in zip(gradients(stacked, features), gradients(torch.stack(apart), features), strict=True):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [("rnc", {"temperature": -1.0}), ("conr", {"window": -1.0}), ("ranksim", {"interpolation": 0.0})],
+)
+def test_members_refuse_what_each_alone_refuses(name, setting):
+    features, outputs, target = drawn(1)
+    (key,) = setting
+    with pytest.raises(ValueError, match=key):
+        member_loss(name, **setting)(features, outputs, target)
+    with pytest.raises(ValueError, match="samples"):
+        member_loss(name)(features, outputs, target[:3])

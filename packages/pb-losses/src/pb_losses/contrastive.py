@@ -80,12 +80,16 @@ def rnc(
 
     Source: Zha et al. 2023, Rank-N-Contrast (arXiv 2210.01189), L_RNC.
     """
-    check_positive(temperature=temperature)
-    check_within("tie_tolerance", tie_tolerance, low=0.0)
-    check_count("chunk", chunk)
+    _check_settings(temperature, tie_tolerance, chunk)
     samples = pairwise_samples(features, target, gather=gather)
     kernel = _RankNContrast(samples, temperature, label_distance or absolute_distance, tie_tolerance, chunk)
     return sum_of_anchors(kernel, samples.features, samples.labelled, reduction)
+
+
+def _check_settings(temperature: float, tie_tolerance: float, chunk: int) -> None:
+    check_positive(temperature=temperature)
+    check_within("tie_tolerance", tie_tolerance, low=0.0)
+    check_count("chunk", chunk)
 
 
 @dataclass(frozen=True)
@@ -222,7 +226,14 @@ class RNC(Loss):
         )
 
     def of_members(self, features: Tensor, target: Tensor) -> Tensor:
-        """Return the loss of each of many models, given their features ``(members, batch, d)`` of one batch."""
+        """Return the loss of each of many models, given their features ``(members, batch, d)`` of one batch.
+
+        Raises
+        ------
+        ValueError
+            As :func:`rnc`.
+        """
+        _check_settings(self.temperature, self.tie_tolerance, self.chunk)
         samples = pairwise_samples(features[0], target, gather=False)
         distance, chunk = self.label_distance or absolute_distance, wide_chunk(self.chunk, len(target))
         kernel = _RankNContrast(samples, self.temperature, distance, self.tie_tolerance, chunk)

@@ -88,10 +88,7 @@ def conr(
     Source: Keramati et al. 2024, ConR: Contrastive Regularizer for Deep Imbalanced Regression (arXiv 2309.06651),
     L_ConR.
     """
-    check_positive(temperature=temperature, weight=weight)
-    check_within("window", window, low=0.0)
-    check_within("exponent", exponent, low=0.0)
-    check_count("chunk", chunk)
+    _check_settings(temperature, weight, window, exponent, chunk)
     samples = pairwise_samples(features, target, gather=gather)
     predictions = _of_samples(prediction, features, target, gather=gather).unsqueeze(0)
     distance = label_distance or _mean_distance
@@ -99,6 +96,13 @@ def conr(
         samples, predictions, window, temperature, exponent, math.log(weight), distance, chunk, reference_compatible
     )
     return sum_of_anchors(kernel, F.normalize(samples.features, dim=1), samples.labelled, reduction)
+
+
+def _check_settings(temperature: float, weight: float, window: float, exponent: float, chunk: int) -> None:
+    check_positive(temperature=temperature, weight=weight)
+    check_within("window", window, low=0.0)
+    check_within("exponent", exponent, low=0.0)
+    check_count("chunk", chunk)
 
 
 class _LabelPairs(NamedTuple):
@@ -232,7 +236,14 @@ class ConR(Loss):
         )
 
     def of_members(self, features: Tensor, target: Tensor, prediction: Tensor) -> Tensor:
-        """Return the loss of each of many models, given features ``(members, batch, d)`` and their predictions."""
+        """Return the loss of each of many models, given features ``(members, batch, d)`` and their predictions.
+
+        Raises
+        ------
+        ValueError
+            As :func:`conr`.
+        """
+        _check_settings(self.temperature, self.weight, self.window, self.exponent, self.chunk)
         samples = pairwise_samples(features[0], target, gather=False)
         kernel = _ConR(
             samples,

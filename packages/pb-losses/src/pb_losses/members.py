@@ -56,7 +56,8 @@ def member_loss(name: str, *, n_classes: tuple[int, ...] = (), **settings: Any) 
     if known and info.family == "aligned":
         changes = {"per_target": True} if hasattr(loss, "per_target") else {}
         return _of_columns(loss, get_loss(name, **(settings | changes | {"reduction": "none"})))
-    return _stacked(loss, info.inputs) if hasattr(loss, "of_members") else _one_by_one(loss, info.inputs)
+    stacks = hasattr(loss, "of_members") and not settings.get("gather")
+    return _stacked(loss, info.inputs) if stacks else _one_by_one(loss, info.inputs)
 
 
 def _of_samples(loss: nn.Module) -> MemberLoss:
