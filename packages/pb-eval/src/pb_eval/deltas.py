@@ -54,8 +54,8 @@ def cosine(truth: NDArray[np.float64], prediction: NDArray[np.float64]) -> NDArr
 
     Examples
     --------
-    >>> cosine(np.array([1.0, 0.0]), np.array([0.0, 3.0]))
-    np.float64(0.0)
+    >>> float(cosine(np.array([1.0, 0.0]), np.array([0.0, 3.0])))
+    0.0
     """
     product = np.linalg.norm(truth, axis=-1) * np.linalg.norm(prediction, axis=-1)
     dot = np.sum(truth * prediction, axis=-1)
@@ -70,8 +70,8 @@ def spearman(truth: NDArray[np.float64], prediction: NDArray[np.float64]) -> NDA
 
     Examples
     --------
-    >>> spearman(np.array([1.0, 2.0, 3.0]), np.array([10.0, 20.0, 15.0])).round(9)
-    np.float64(0.5)
+    >>> float(spearman(np.array([1.0, 2.0, 3.0]), np.array([10.0, 20.0, 15.0])).round(9))
+    0.5
     """
     return pearson(stats.rankdata(truth, axis=-1), stats.rankdata(prediction, axis=-1))
 

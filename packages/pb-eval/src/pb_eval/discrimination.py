@@ -43,8 +43,8 @@ def share_beaten(
 
     Examples
     --------
-    >>> share_beaten(np.array([1.0, 0.0]), np.array([2.0, 0.0]), np.array([[0.0, 3.0], [1.0, 0.0]]))
-    np.float64(0.5)
+    >>> float(share_beaten(np.array([1.0, 0.0]), np.array([2.0, 0.0]), np.array([[0.0, 3.0], [1.0, 0.0]])))
+    0.5
     """
     if not len(others):
         return float("nan")

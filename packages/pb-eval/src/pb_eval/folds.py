@@ -50,8 +50,8 @@ def normalised_error(truth: NDArray[np.float64], prediction: NDArray[np.float64]
 
     Examples
     --------
-    >>> normalised_error(np.array([1.0, -3.0]), np.array([2.0, -3.0]))
-    np.float64(0.25)
+    >>> float(normalised_error(np.array([1.0, -3.0]), np.array([2.0, -3.0])))
+    0.25
     """
     size, error = np.abs(truth).sum(axis=-1), np.abs(prediction - truth).sum(axis=-1)
     relative = np.divide(error, size, out=np.full_like(error, np.nan), where=size > 0)

@@ -143,8 +143,8 @@ def sign_agreement(truth: NDArray[np.float64], prediction: NDArray[np.float64]) 
 
     Examples
     --------
-    >>> sign_agreement(np.array([1.0, -2.0, 0.0, 3.0]), np.array([0.1, 5.0, 1.0, 0.0])).round(3)
-    np.float64(0.333)
+    >>> float(sign_agreement(np.array([1.0, -2.0, 0.0, 3.0]), np.array([0.1, 5.0, 1.0, 0.0])).round(3))
+    0.333
     """
     moved = truth != 0
     right = np.sum(moved & (np.sign(truth) == np.sign(prediction)), axis=-1, dtype=np.float64)

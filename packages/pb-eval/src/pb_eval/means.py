@@ -48,8 +48,8 @@ def pearson(truth: NDArray[np.float64], prediction: NDArray[np.float64]) -> NDAr
 
     Examples
     --------
-    >>> pearson(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 7.0])).round(3)
-    np.float64(0.993)
+    >>> float(pearson(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 7.0])).round(3))
+    0.993
     """
     t, p = _centred(truth), _centred(prediction)
     product = np.linalg.norm(t, axis=-1) * np.linalg.norm(p, axis=-1)
@@ -74,8 +74,8 @@ def r2_score(
 
     Examples
     --------
-    >>> r2_score(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 4.0]))
-    np.float64(0.5)
+    >>> float(r2_score(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 4.0])))
+    0.5
     """
     w = np.ones(truth.shape[-1]) if weights is None else weights
     varies = np.any(_centred(truth[..., w > 0]) != 0, axis=-1)
