@@ -1,46 +1,33 @@
-"""One supervised task: train the whole grid on every fold, choose by validation, score the test rows, write."""
+"""One supervised task: train the whole grid on every fold, choose by validation."""
 
 import json
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import pairwise, product
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pb_eval import write_table
 from pb_models import TrainingStep
 
-from pb_cli.files import write_text
-from pb_cli.merging import file_record
-from pb_cli.resources import Clocks, device_costs, peak_memory, reset_peak_memory, versions
+from pb_cli.resources import Clocks, device_costs, peak_memory, reset_peak_memory
 from pb_cli.store import RunFolder
-from pb_cli.supervised.grids import baseline_names
 from pb_cli.supervised.objectives import make_objective
+from pb_cli.supervised.outcome import Outcome, write_outcome
 from pb_cli.supervised.problem import Problem, prepare
-from pb_cli.supervised.scores import score_rows, selector
 from pb_cli.supervised.selection import Choice, select
 from pb_cli.supervised.task import SupervisedTask
 
 if TYPE_CHECKING:
-    import pandas as pd
     from pb_models.sweep import FoldTraces, Measure, Run
 
-__all__ = ["Outcome", "run_supervised", "settings_of_runs"]
+__all__ = ["run_supervised"]
 
 Report = Callable[[TrainingStep], None]
 Rows = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 """Rows that train, validate, and are predicted."""
-
-
-class Outcome(NamedTuple):
-    """Chosen predictions of the test rows by measure, fold by fold, and what is kept of the way there."""
-
-    outputs: list[dict[str, NDArray[Any] | None]]
-    traces: "list[FoldTraces]"
-    choices: list[Choice]
 
 
 def run_supervised(
@@ -56,43 +43,27 @@ def run_supervised(
         problem = prepare(task, data)
         reset_peak_memory()
         start = Clocks.read()
-        outcome = _baseline(task, problem) if is_baseline(task) else _sweep(task, problem, progress)
+        outcome = _baseline(task, problem) if task.is_baseline else _sweep(task, problem, progress)
         costs = {
             "fit_seconds": start.since(1)["seconds"],
             "peak_memory_bytes": peak_memory(),
             "n_parameters": n_parameters(task, problem),
             **device_costs("cpu"),
             "host": platform.node(),
-            "trained_together": len(settings_of_runs(task)),
+            "trained_together": len(task.runs),
             "n_diverged": sum(int((trace.diverged > 0).sum()) for trace in outcome.traces),
             **clocks.since(1),
         }
         log.write(f"costs {json.dumps(costs)}\n")
-        _write(task, problem, outcome, costs, draft)
-
-
-def is_baseline(task: SupervisedTask) -> bool:
-    """Whether a task is one of the baselines of its kind."""
-    return task.model in baseline_names(task.source["task"])
+        write_outcome(task, problem, outcome, costs, draft)
 
 
 def n_parameters(task: SupervisedTask, problem: Problem) -> int | None:
     """Count the parameters of one network; None for a baseline."""
-    if is_baseline(task):
+    if task.is_baseline:
         return None
     widths: tuple[int, ...] = (problem.data.X.shape[1], *task.settings["network"]["hidden"], problem.n_outputs)
     return sum((n_in + 1) * n_out for n_in, n_out in pairwise(widths))
-
-
-def settings_of_runs(task: SupervisedTask) -> list[dict[str, Any]]:
-    """List the settings of each training of a fold, in the order of the runs; empty for a baseline."""
-    if is_baseline(task):
-        return []
-    grid = task.settings
-    return [
-        {"parameters": parameters, "learning_rate": rate, "weight_decay": decay}
-        for parameters, rate, decay in product(grid["parameters"], grid["learning_rates"], grid["weight_decays"])
-    ]
 
 
 def seed_of(*numbers: int) -> int:
@@ -201,7 +172,7 @@ def _runs(task: SupervisedTask, problem: Problem, fold: int) -> "list[Run]":
             made[json.dumps(setting["parameters"])],
             seed_of(task.seed, fold, number),
         )
-        for number, setting in enumerate(settings_of_runs(task))
+        for number, setting in enumerate(task.runs)
     ]
 
 
@@ -252,62 +223,3 @@ def _probabilities(logits: NDArray[Any], n_classes: tuple[int, ...]) -> NDArray[
         exponential = np.exp(head - head.max(axis=1, keepdims=True))
         heads.append(exponential / exponential.sum(axis=1, keepdims=True))
     return np.concatenate(heads, axis=1)
-
-
-def _write(task: SupervisedTask, problem: Problem, outcome: Outcome, costs: dict[str, Any], draft: Path) -> None:
-    """Write scores, traces of every epoch and fold, a figure of the chosen ones, and what was chosen."""
-    from pb_cli.supervised.curves import draw_curves, trace_table
-
-    scored = [problem.scored(fold) for fold in range(len(problem.folds.folds))]
-    write_table(score_rows(task, problem.data, scored, outcome.outputs), draft / "metrics.csv")
-    if outcome.traces:
-        table = trace_table(task, outcome.traces)
-        table.to_parquet(draft / "traces.parquet", index=False)
-        draw_curves(table, outcome.choices, task.settings["metrics"][0], task.label, draft / "curves.svg")
-        _choice_table(task, outcome).to_csv(draft / "chosen.csv", index=False)
-    arrays: dict[str, Any] = _predictions(problem, outcome, scored)
-    np.savez_compressed(draft / "predictions.npz", **arrays)
-    record: dict[str, Any] = {"task": task.id, "split_hash": task.split_hash, "files": file_record(draft)}
-    record |= {"costs": costs, "claim": problem.folds.claim, "versions": versions()}
-    write_text(draft / "task.json", json.dumps(record, indent=2) + "\n")
-
-
-def _choice_table(task: SupervisedTask, outcome: Outcome) -> "pd.DataFrame":
-    """One row for each fold and measure: the chosen setting and epoch, and how many runs diverged."""
-    import pandas as pd
-
-    runs, rows = settings_of_runs(task), []
-    for choice in outcome.choices:
-        setting = (
-            runs[choice.run] if choice.run >= 0 else {"parameters": {}, "learning_rate": None, "weight_decay": None}
-        )
-        rows.append(
-            {
-                "fold": choice.fold + 1,
-                "metric": choice.measure,
-                "run": choice.run,
-                "epoch": choice.epoch,
-                "validation": choice.validation,
-                "learning_rate": setting["learning_rate"],
-                "weight_decay": setting["weight_decay"],
-                "parameters": json.dumps(setting["parameters"]),
-                "n_diverged": int((outcome.traces[choice.fold].diverged > 0).sum()),
-                "n_runs": len(runs),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _predictions(problem: Problem, outcome: Outcome, scored: Sequence[NDArray[np.int64]]) -> dict[str, NDArray[Any]]:
-    """Predictions of the scored rows by fold and measure, row numbers and true labels, by fold where they differ."""
-    named = {
-        f"fold{fold}_{measure}": values.astype(np.float32)
-        for fold, chosen in enumerate(outcome.outputs, 1)
-        for measure, values in chosen.items()
-        if values is not None and (outcome.traces or measure == selector(measure, list(chosen)[:1]))
-    }
-    y = problem.data.y
-    if not problem.is_nested:
-        return named | {"rows": scored[0], "truth": y[scored[0]]}
-    of_folds = {f"fold{fold}_rows": rows for fold, rows in enumerate(scored, 1)}
-    return named | of_folds | {f"fold{fold}_truth": y[rows] for fold, rows in enumerate(scored, 1)}

@@ -2,9 +2,11 @@
 
 import math
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from pb_cli.plan import Task
+from pb_cli.supervised.grids import baseline_names
 
 __all__ = ["SupervisedTask", "split_label"]
 
@@ -34,6 +36,22 @@ class SupervisedTask(Task):
     def label(self) -> str:
         """The name of the loss or baseline."""
         return self.model
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether this is one of the baselines of its kind."""
+        return self.model in baseline_names(self.source["task"])
+
+    @property
+    def runs(self) -> list[dict[str, Any]]:
+        """The settings of each training of a fold, in order; empty for a baseline."""
+        if self.is_baseline:
+            return []
+        grid = self.settings
+        return [
+            {"parameters": parameters, "learning_rate": rate, "weight_decay": decay}
+            for parameters, rate, decay in product(grid["parameters"], grid["learning_rates"], grid["weight_decays"])
+        ]
 
     @property
     def steps(self) -> float:
