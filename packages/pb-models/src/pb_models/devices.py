@@ -31,6 +31,6 @@ def peak_gpu_memory(device: str) -> int:
 
 def reset_peak_gpu_memory() -> None:
     """Start a new measurement on every GPU, if this process uses any."""
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call] # torch gives it no types
         for number in range(torch.cuda.device_count()):
             torch.cuda.reset_peak_memory_stats(number)
