@@ -1,6 +1,7 @@
 """Where a run comes from and how to repeat it: plan, hashes, versions, seeds, commands, and what is missing."""
 
 import json
+import shlex
 from importlib.metadata import version
 from typing import Any
 
@@ -72,7 +73,8 @@ def provenance_blocks(material: Material, *, tasks: bool) -> list[Block]:
         *(("remark", remark) for remark in record.get("remarks", [])),
     ]
     name = material.name
-    commands = f"pb bench {name}.toml --out runs/{name}\npb report runs/{name}\n"
+    file, run = shlex.quote(f"{name}.toml"), shlex.quote(f"runs/{name}")
+    commands = f"pb bench {file} --out {run}\npb report {run}\n"
     return [
         Facts(facts),
         Prose("To repeat the run, save this as the experiment file and run the commands below it:"),
