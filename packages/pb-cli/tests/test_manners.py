@@ -157,10 +157,11 @@ def test_a_narrow_terminal_gets_no_long_line():
     assert [line for line in done.stdout.decode().splitlines() if len(line) > 40] == []
 
 
-@pytest.mark.parametrize(("no_color", "coloured"), [("1", False), ("", True)])
-def test_no_color_is_respected(no_color, coloured):
+@pytest.mark.parametrize(("told", "coloured"), [({"NO_COLOR": "1"}, False), ({}, True)])
+def test_no_color_is_respected(monkeypatch, told, coloured):
+    monkeypatch.delenv("NO_COLOR", raising=False)
     code = "from pb_cli.console import messages, output; [c.print('x', style='red') for c in (messages, output)]"
-    environment = os.environ | {"FORCE_COLOR": "1", "TERM": "xterm-256color", "NO_COLOR": no_color}
+    environment = os.environ | {"FORCE_COLOR": "1", "TERM": "xterm-256color"} | told
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert [bool(COLOUR.search(text)) for text in (done.stdout, done.stderr)] == [coloured, coloured]
 

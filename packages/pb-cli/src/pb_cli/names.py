@@ -27,7 +27,7 @@ class SuggestingGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the verb, or fail naming the nearest verbs."""
         name = args[0]
-        if self.get_command(ctx, name) is None and not name.startswith("-"):
+        if self.get_command(ctx, name) is None and not name.startswith("-") and not ctx.resilient_parsing:
             msg = f"No such command {name!r}. {suggest(name, self.commands)}"
             ctx.fail(msg)
         return super().resolve_command(ctx, args)
