@@ -1,4 +1,4 @@
-"""The plug-in of the documentation, installed apart: found, listed, tested by its own tests, benchmarked."""
+"""The plug-in of the documentation, installed apart: found, listed, tested by its own tests, benchmarked, reported."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def test_pb_lists_it(plugin):
         assert name in {row["name"] for row in listed[what]}
 
 
-def test_pb_bench_runs_it_beside_a_baseline(plugin, tmp_path):
+def test_pb_benches_it_beside_a_baseline_and_reports_it(plugin, tmp_path):
     flags = ["--preset", "quick", "--hold-out", "0", "--no-baselines", "--bootstrap", "0", "--out", "run"]
     models = ["--dataset", "mcfaline", "--model", "control,plugin-mean"]
     result = run("pb_cli", "bench", *models, *flags, path=plugin, cwd=tmp_path)
@@ -52,6 +52,12 @@ def test_pb_bench_runs_it_beside_a_baseline(plugin, tmp_path):
     own = rows[rows["metric"] == "max_error_mean"]
     assert set(own["model"]) == {"control", "plugin-mean"}
     assert own["value"].gt(0).all()
+
+    result = run("pb_cli", "report", "run", "--units", "none", path=plugin, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "plugin-mean" in page
+    assert "max_error_mean" in page
 
 
 def test_without_the_package_the_name_is_unknown(tmp_path):

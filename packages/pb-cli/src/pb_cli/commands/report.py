@@ -97,7 +97,7 @@ def write(runs: tuple[Path, ...], out: Path, form: str, wishes: "Wishes", *, qui
         return
     write_text(out, text)
     size = len(text.encode())
-    messages.print(f"Report: {out} ({size / 1e6:.1f} MB)", soft_wrap=True)
+    messages.print(f"Report: {out} ({max(1, round(size / 1000)):,} kB)", soft_wrap=True)
     if size > LARGE:
         messages.print("That is large for a page; --units with a smaller number, or none, makes it smaller.")
 

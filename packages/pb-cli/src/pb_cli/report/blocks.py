@@ -70,6 +70,11 @@ class Table:
     can_filter: bool = False
     kind: ClassVar[str] = "table"
 
+    @property
+    def is_shaded(self) -> bool:
+        """Whether shades tell good cells from bad ones."""
+        return any(cell.heat is not None for row in self.rows for cell in row.cells)
+
 
 @dataclass(frozen=True)
 class Figure:

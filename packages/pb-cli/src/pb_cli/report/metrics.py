@@ -75,7 +75,7 @@ def heat_table(standing: Standing, rows: "pd.DataFrame", metric: str) -> Table:
         for key, values, shade in zip(order, wide.to_numpy(), shades, strict=True)
     ]
     left_out = f" The first {_UNITS} of {len(units)} units; all are in results.csv." if len(units) > _UNITS else ""
-    caption = f"{metric} by held-out unit, mean over seeds; the darker the better.{left_out}"
+    caption = f"{metric} by held-out unit, mean over seeds.{left_out}"
     return Table(caption, [Column("model", is_number=False), *map(Column, wide.columns)], body)
 
 
