@@ -10,7 +10,8 @@ from pb_models import Model, create
 
 from pb_cli.console import messages
 from pb_cli.plan import suited_models
-from pb_cli.runner import Scoring, predict, score
+from pb_cli.runner import predict
+from pb_cli.scoring import Scoring, score
 
 if TYPE_CHECKING:
     import pandas as pd

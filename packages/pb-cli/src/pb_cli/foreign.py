@@ -16,7 +16,7 @@ from pb_eval.reference import Cells
 from pb_eval.survey import Expression, declared_scale
 from pb_eval.table import merge_tables
 
-from pb_cli.runner import Scoring, score_cells
+from pb_cli.scoring import Scoring, score_cells
 
 __all__ = ["Request", "is_own", "model_names", "prediction_files", "score_file"]
 

@@ -12,7 +12,7 @@ from pb_cli.console import messages
 from pb_cli.floors import with_quick_floor
 from pb_cli.foreign import Draw
 from pb_cli.references import Condition
-from pb_cli.runner import SCORING, Scoring, score
+from pb_cli.scoring import SCORING, Scoring, score
 from pb_cli.unit import Unit, prepare
 
 __all__ = ["Matched", "matched", "rescore"]

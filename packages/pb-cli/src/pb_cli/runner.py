@@ -7,24 +7,14 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import anndata as ad
 import pb_models
 from anndata import AnnData
 from pb_data import write_manifest
-from pb_eval import (
-    Cells,
-    PredictionInfo,
-    Reference,
-    evaluate,
-    intervals,
-    result_rows,
-    write_prediction,
-    write_table,
-)
+from pb_eval import PredictionInfo, write_prediction, write_table
 from pb_eval.metric import DRAWS
-from pb_eval.table import merge_tables
 from pb_models import Model, TrainingStep
 from pb_models.pairing import keeping_pairs
 
@@ -32,27 +22,15 @@ from pb_cli.files import write_text
 from pb_cli.merging import file_record
 from pb_cli.pausing import PAUSE, TaskPausedError
 from pb_cli.plan import Task
-from pb_cli.references import Condition, ceilings
+from pb_cli.references import Condition
 from pb_cli.resources import Clocks, device_costs, peak_memory, reset_peak_memory, versions
+from pb_cli.scoring import Scoring, score
 from pb_cli.shared import Shared
 from pb_cli.store import SHARED, RunFolder
 from pb_cli.supervised.task import SupervisedTask
 from pb_cli.unit import Unit, prepare
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["SCORING", "Fitted", "Scoring", "run_tasks", "score", "score_cells"]
-
-
-class Scoring(NamedTuple):
-    """How predictions are scored: resamples of the cells for intervals (0: none), and whether with a ceiling."""
-
-    bootstrap: int = DRAWS
-    limits: bool = True
-
-
-SCORING = Scoring()
+__all__ = ["Fitted", "run_tasks"]
 
 
 _OF_THE_RUN = {"host", "trained_together", "seconds", "cpu_seconds"}
@@ -179,41 +157,6 @@ def write_task(
     }
     record |= {"fit": fitted.model.fit_record, "versions": versions(), "bootstrap": bootstrap}
     write_text(folder / "task.json", json.dumps(record, indent=2) + "\n")
-
-
-def score(
-    predictions: dict[Condition, AnnData], unit: Unit, info: PredictionInfo, scoring: Scoring = SCORING
-) -> "pd.DataFrame":
-    """Compare each condition's prediction with its measured cells: one row per condition and metric."""
-    tables = []
-    for condition, prediction in predictions.items():
-        reference = unit.references[condition]
-        if scoring.limits:
-            unit.ceilings(condition)  # remembered by the reference
-        tables.append(score_cells(reference.cells(prediction.X), reference, info, condition, scoring))
-    return merge_tables(tables)
-
-
-def score_cells(
-    prediction: Cells, reference: Reference, info: PredictionInfo, condition: Condition, scoring: Scoring = SCORING
-) -> "pd.DataFrame":
-    """Compare predicted with measured cells of one condition: one row per metric.
-
-    The ceiling costs about as much as scoring three predictions; it is computed once a unit, and the tasks of a run
-    share it. The floor is known when the baselines are: `RunFolder.collect`.
-    """
-    scores = evaluate(prediction, reference)
-    return result_rows(
-        info,
-        scores,
-        intervals=intervals(prediction, reference, scores, draws=scoring.bootstrap),
-        ceilings=ceilings(reference) if scoring.limits else None,
-        context=condition.context,
-        perturbation=condition.perturbation,
-        dose=condition.dose,
-        n_predicted=prediction.n_cells,
-        n_true=reference.truth.n_cells,
-    )
 
 
 def describe(task: Task, unit: Unit, fitted: Fitted) -> PredictionInfo:

@@ -139,7 +139,7 @@ def request_from(flags: dict[str, Any]) -> "Request":
     from pb_eval.columns import Columns
 
     from pb_cli.foreign import Request
-    from pb_cli.runner import Scoring
+    from pb_cli.scoring import Scoring
 
     files = [value for value in flags["controls"] if value.endswith(".h5ad") or Path(value).is_file()]
     names = [value for value in flags["controls"] if value not in files]

@@ -15,7 +15,24 @@ if TYPE_CHECKING:
 __all__ = ["ARROWS", "Standing", "findings", "gain_table", "mean_of", "score_table", "signed", "standing_of"]
 
 ARROWS = {"higher": "↑", "lower": "↓", "target": "→"}
-_MIB = 2**20
+
+
+class _Kind(NamedTuple):
+    """How a cost is shown: its head, the unit it is divided by, the form of the number."""
+
+    head: str
+    unit: float
+    form: str
+
+
+_COSTS = {
+    "fit_seconds": _Kind("fit, s", 1, ".1f"),
+    "predict_seconds": _Kind("predict, s", 1, ".2f"),
+    "cpu_seconds": _Kind("processor, s", 1, ".1f"),
+    "peak_memory_bytes": _Kind("memory, MB", 2**20, ",.0f"),
+    "peak_gpu_memory_bytes": _Kind("GPU memory, MB", 2**20, ",.0f"),
+    "n_parameters": _Kind("parameters", 1, ",.0f"),
+}
 
 
 class Standing(NamedTuple):
@@ -136,21 +153,22 @@ def score_table(standing: Standing, costs: "pd.DataFrame") -> Table:
     board, shown = standing.board, standing.shown
     arrows = [f"{name} {ARROWS[board.goals[name].direction]}" for name in shown]
     columns = [Column("rank"), Column("model", is_number=False), *map(Column, arrows)]
-    columns += [Column(f"gain by {standing.first}"), *map(Column, ("fit, s", "predict, s", "memory, MB", "parameters"))]
+    heads, spent = _spent(costs)
+    columns += [Column(f"gain by {standing.first}"), *map(Column, heads)]
     ranks = standing.rows(standing.first).set_index(["model", "profile"]).to_dict(orient="index")
-    spent = _spent(costs)
-    rows = []
+    rows, unknown = [], [Cell("")] * len(heads)
     for key, cells in _cells(board).items():
         means = [_score(cells[name], is_floor=board.best_baseline[name] == key) for name in shown]
         gain = _gain(cells[standing.first], ranks.get(key, {}))
         name = Cell(label(*key), note="baseline" if cells[standing.first]["is_baseline"] else "")
         kind: Any = "baseline" if name.note else ""
-        rows.append(Row([_rank(ranks.get(key, {})), name, *means, gain, *spent.get(key, [Cell("")] * 4)], kind))
+        rows.append(
+            Row([_rank(ranks.get(key, {})), name, *means, gain, *spent.get(key, [Cell("")] * len(heads))], kind)
+        )
     if not all(math.isnan(board.ceilings[name]) for name in shown):
         limits = [_number(board.ceilings[name]) for name in shown]
-        rows.append(
-            Row([Cell(""), Cell("ceiling", note="a repeat of the measurement"), *limits, *[Cell("")] * 5], "ceiling")
-        )
+        name = Cell("ceiling", note="a repeat of the measurement")
+        rows.append(Row([Cell(""), name, *limits, Cell(""), *unknown], "ceiling"))
     n_units = int(board.table["n_units"].max())
     caption = (
         f"Mean over {n_units} held-out unit{'s' * (n_units != 1)}, ± standard deviation over seeds. Bold: best; "
@@ -204,15 +222,16 @@ def _number(value: float) -> Cell:
     return Cell("", math.nan) if math.isnan(value) else Cell(number(value), value)
 
 
-def _spent(costs: "pd.DataFrame") -> dict[Any, list[Cell]]:
-    """Mean costs of one task by model."""
-    names = ["fit_seconds", "predict_seconds", "peak_memory_bytes", "n_parameters"]
-    done = costs[costs["status"] == "done"].reindex(columns=["model", "profile", *names])
-    means = done.groupby(["model", "profile"], sort=False)[names].mean()
-    return {
-        key: [_cost(fit, ".1f"), _cost(predict, ".2f"), _cost(memory / _MIB, ",.0f"), _cost(parameters, ",.0f")]
-        for key, (fit, predict, memory, parameters) in zip(means.index, means.to_numpy(), strict=True)
+def _spent(costs: "pd.DataFrame") -> tuple[list[str], dict[Any, list[Cell]]]:
+    """Mean costs of one task by model, and the heads of those that are known of any."""
+    done = costs[costs["status"] == "done"].reindex(columns=["model", "profile", *_COSTS])
+    means = done.groupby(["model", "profile"], sort=False)[list(_COSTS)].mean()
+    known = [name for name in _COSTS if means[name].notna().any()]
+    cells = {
+        key: [_cost(value / _COSTS[name].unit, _COSTS[name].form) for name, value in zip(known, values, strict=True)]
+        for key, values in zip(means.index, means[known].to_numpy(), strict=True)
     }
+    return [_COSTS[name].head for name in known], cells
 
 
 def _cost(value: float, form: str) -> Cell:
