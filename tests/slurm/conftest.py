@@ -141,6 +141,7 @@ def running_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluste
     (folder / "slurm.conf").write_text(config)
     own = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     environment = own | {"SLURM_CONF": str(folder / "slurm.conf"), "PB_SITE": str(folder / "site.toml")}
+    environment["COLUMNS"] = "200"  # sentences in tables stay on a line
     (folder / "site.toml").write_text(f"pb = '{sys.executable} {STUB}'\n")
     cluster = Cluster(folder, environment)
     names = {"socket": "socket", "key-file": "key", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}

@@ -40,7 +40,8 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*(?<!\d)[349]\d")
 def run_all(verbs, **environment: str) -> subprocess.CompletedProcess[bytes]:
     """Run verbs one after the other in one new process with this environment."""
     command = [sys.executable, "-W", "error", "-c", DRIVER, json.dumps(verbs)]
-    return subprocess.run(command, env=os.environ | environment, capture_output=True, check=False)
+    usual = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    return subprocess.run(command, env=usual | environment, capture_output=True, check=False)
 
 
 @pytest.fixture(autouse=True)
