@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import shutil
 import signal
@@ -114,9 +115,8 @@ def test_a_lost_worker_is_one_sentence_and_the_rest_is_kept(pb, data_file: Path,
     command = [sys.executable, "-m", "pb_cli", "bench", "--data", data_file, *FLAGS, "--model", "control,scgen"]
     command += ["--no-baselines", *slow, "--hold-out", "beta", "--out", "run", "--jobs", "2"]
     process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
-    while not list(pb.folder.glob("run/tasks/*")) or not (worker := busiest_child(process.pid, processes)):
+    while not list(pb.folder.glob("run/tasks/*")) or not (worker := busy_child(process.pid, processes)):
         assert process.poll() is None
-        time.sleep(0.1)
     os.kill(worker, signal.SIGKILL)
     _, words = process.communicate(timeout=120)
     assert process.returncode == 1, words
@@ -125,11 +125,13 @@ def test_a_lost_worker_is_one_sentence_and_the_rest_is_kept(pb, data_file: Path,
     assert set(read_table(pb.folder / "run" / "results.csv")["model"]) == {"control"}
 
 
-def busiest_child(parent: int, processes) -> int | None:
-    """Find the child of a run that has used most processor time, once that is at least three seconds."""
-    children = [process for process in processes() if process.parent == parent]
-    busiest = max(children, key=lambda process: process.seconds, default=None)
-    return busiest.pid if busiest and busiest.seconds >= 3 else None
+def busy_child(parent: int, processes) -> int | None:
+    """Find the child of a run that computes just now; a worker whose task is done waits."""
+    before = {process.pid: process.seconds for process in processes() if process.parent == parent}
+    time.sleep(1)
+    spent = {process.pid: process.seconds - before.get(process.pid, math.inf) for process in processes()}
+    busiest = max(before, key=lambda pid: spent.get(pid, 0), default=0)
+    return busiest if spent.get(busiest, 0) >= 0.1 else None
 
 
 def test_several_processes_give_the_same_scores(run: Path, pb, bench):
