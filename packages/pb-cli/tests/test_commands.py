@@ -114,11 +114,14 @@ def test_a_lost_worker_is_one_sentence_and_the_rest_is_kept(pb, data_file: Path,
     slow = ("--set", "scgen.max_epochs=100000", "--set", "scgen.max_steps=10000000")
     command = [sys.executable, "-m", "pb_cli", "bench", "--data", data_file, *FLAGS, "--model", "control,scgen"]
     command += ["--no-baselines", *slow, "--hold-out", "beta", "--out", "run", "--jobs", "2"]
-    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
-    while not list(pb.folder.glob("run/tasks/*")) or not (worker := busy_child(process.pid, processes)):
-        assert process.poll() is None
-    os.kill(worker, signal.SIGKILL)
-    _, words = process.communicate(timeout=120)
+    with subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True) as process:
+        try:
+            while not list(pb.folder.glob("run/tasks/*")) or not (worker := busy_child(process.pid, processes)):
+                assert process.poll() is None
+            os.kill(worker, signal.SIGKILL)
+            _, words = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert process.returncode == 1, words
     assert "The task was killed from outside, most often for lack of memory" in words
     assert "Traceback" not in words
