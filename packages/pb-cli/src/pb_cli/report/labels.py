@@ -90,7 +90,9 @@ def _score(cell: dict[Any, Any] | None) -> Cell:
 
 
 def _p(value: float) -> Cell:
-    return Cell("", float("nan")) if np.isnan(value) else Cell(f"{value:.3f}", value)
+    if np.isnan(value):
+        return Cell("", float("nan"))
+    return Cell("< 0.001" if value < 0.001 else f"{value:.3f}", value)
 
 
 def _cost(seconds: float | None) -> Cell:
