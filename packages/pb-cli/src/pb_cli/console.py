@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["messages", "output", "print_data", "print_fact", "print_json", "print_table"]
+__all__ = ["count", "messages", "output", "print_data", "print_fact", "print_json", "print_table"]
 
 NARROW = 13  # columns that a table's column needs to be read
 PIPED = 160  # columns of what no terminal shows, where COLUMNS does not say otherwise
@@ -93,3 +93,8 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def count(n: int, noun: str) -> str:
+    """Write a number with its noun."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from pb_cli.console import count
 from pb_cli.display import Display
 from pb_cli.pausing import PAUSE
 from pb_cli.plan import Task
@@ -29,7 +30,7 @@ def note_stop(tasks: Sequence[Task], folder: RunFolder, display: Display, *, in_
         epochs, before = display.paused.get(task.id, 0), _kept(task, folder)
         got_on |= epochs > before
         folder.write_failure(task, _failure(reason, epochs or before))
-    number = f"{len(tasks)} task{'s' * (len(tasks) != 1)} not finished"
+    number = f"{count(len(tasks), 'task')} not finished"
     if in_array and PAUSE.warned and got_on:
         try:
             requeue()

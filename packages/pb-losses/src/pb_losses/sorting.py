@@ -1,4 +1,4 @@
-"""Sorting rows. numpy, which torch can do without, sorts integers on a CPU some twenty times as fast as torch."""
+"""Sorting rows. numpy, which torch can do without, sorts integers on a CPU several times as fast as torch."""
 
 from importlib.util import find_spec
 

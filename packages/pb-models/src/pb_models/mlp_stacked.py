@@ -99,7 +99,7 @@ class StackedMLP:
         """Return features (members, batch, width), which the next call overwrites, and outputs.
 
         `x` is one batch for all members: dense (batch, inputs), or a sparse matrix, which is multiplied as it is. In
-        between, units lie before samples; products of a batch with a handful of units are up to four times as fast so.
+        between, units lie before samples, which makes products of a batch with a handful of units faster.
         """
         self.scratch.clear()
         self.is_sparse, self.hidden = sparse.issparse(x), []

@@ -3,37 +3,27 @@
 import dataclasses
 import os
 import time
-from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from pb_cli.carrying import Steps, carry_out, show_draft
 from pb_cli.commands.bench_supervised import bench_supervised, supervised_options
 from pb_cli.completing import complete
-from pb_cli.console import messages, print_data, print_json
-from pb_cli.display import Display, clock
-from pb_cli.execute import Options, execute
+from pb_cli.console import count, messages, print_data, print_json
+from pb_cli.display import clock
+from pb_cli.execute import Options
 from pb_cli.experiment import PRESETS, Experiment, read_experiment
-from pb_cli.names import DataProblem, split_names, usage_errors
+from pb_cli.names import split_names, usage_errors
 from pb_cli.options import bootstrap_option, data_options, keys_from_flags, open_data, parse_options, parse_settings
-from pb_cli.pausing import StoppedError, stop_signals
 from pb_cli.plan import Plan, make_plan
-from pb_cli.stopping import note_stop, unfinished
 from pb_cli.store import RunFolder
 from pb_cli.submission import (
-    asked_site,
-    command_flags,
-    make_array,
-    show_array,
     slurm_options,
-    submit_tasks,
-    surveyed,
 )
 from pb_cli.supervised.experiment import is_supervised
-
-if TYPE_CHECKING:
-    from pb_cli.supervised.planning import SupervisedPlan
 
 __all__ = ["bench"]
 
@@ -113,35 +103,17 @@ def bench(experiment: Path | None, **flags: Any) -> None:
         flags["jobs"], flags["device"], not flags["no_save_models"], flags["ensemble"], flags["bootstrap"]
     )
     if flags["dry_run"]:
-        if flags["array"]:
-            with usage_errors():
-                show_array(make_array(plan.tasks, asked_site(flags), flags, command_flags(options)), plan.tasks)
-        else:
-            show_plan(plan, as_json=flags["as_json"])
+        show_draft(plan, flags, options, show_plan)
         return
     folder = RunFolder(flags["out"] or Path("runs") / f"{data.name}-{asked.preset}")
-    with ExitStack() as stack:
-        with usage_errors():
-            if not flags["array"]:
-                check_device(flags["device"])
-            stack.enter_context(folder.locked())
-            folder.open(plan.tasks, run_record(asked, plan))
-        announce(plan, folder)
-        if flags["plan_only"]:
-            return
-        if flags["array"]:
-            with usage_errors():
-                submit_missing(plan, folder, flags, options)
-            return
-        try:
-            problem = run_missing(plan, folder, options, quiet=flags["quiet"])
-            finish(plan, folder, as_json=flags["as_json"], seconds=time.monotonic() - started)
-        except OSError as error:  # those of a task are recorded; here the folder takes not even the record
-            msg = f"{folder.path}: {error.strerror or error}. What is finished is kept; mend that, repeat the command."
-            raise DataProblem(msg) from error
-    if problem:
-        messages.print(problem, style="red", soft_wrap=True)
-        raise SystemExit(1)
+    with usage_errors():
+        if not flags["array"]:
+            check_device(flags["device"])
+    steps = Steps(
+        partial(announce, plan, folder),
+        lambda: finish(plan, folder, as_json=flags["as_json"], seconds=time.monotonic() - started),
+    )
+    carry_out(plan, folder, run_record(asked, plan), flags, options, steps)
 
 
 def refuse_supervised(flags: dict[str, Any]) -> None:
@@ -149,16 +121,6 @@ def refuse_supervised(flags: dict[str, Any]) -> None:
     if any(flags[name] for name in ("losses", "learning_rates", "weight_decays", "fold_kinds", "label_noise")):
         msg = "--loss, --lr, --weight-decay, --fold-kind and --label-noise need --task regression or classification."
         raise ValueError(msg)
-
-
-def submit_missing(plan: "Plan | SupervisedPlan", folder: RunFolder, flags: dict[str, Any], options: Options) -> None:
-    """Submit what is neither done, nor runs, nor waits."""
-    found = surveyed(folder, plan.tasks)
-    missing = found.those("failed", "missing")
-    if not missing:
-        messages.print("Nothing to submit: every task is done, runs or waits.")
-        return
-    submit_tasks(folder, make_array(missing, asked_site(flags), flags, command_flags(options), found.forecast))
 
 
 def overrides(flags: dict[str, Any]) -> dict[str, Any]:
@@ -226,34 +188,6 @@ def announce(plan: Plan, folder: RunFolder) -> None:
     messages.print(f"Split {plan.tasks[0].split}: {plan.claim}", soft_wrap=True)
     for remark in plan.remarks:
         messages.print(remark, soft_wrap=True)
-
-
-def count(n: int, noun: str) -> str:
-    """Write a number with its noun."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
-def run_missing(plan: "Plan | SupervisedPlan", folder: RunFolder, options: Options, *, quiet: bool) -> str:
-    """Run what is not done; say in one sentence what went wrong, if anything. Ctrl-C keeps what is done."""
-    missing = [task for task in plan.tasks if not folder.is_done(task)]
-    display = Display(missing, quiet=quiet)
-    try:
-        with stop_signals():
-            with display:
-                execute(missing, folder, options, display.handle, filter(folder.is_done, plan.tasks))
-            if left := unfinished(missing, folder, display):
-                return note_stop(left, folder, display)
-    except StoppedError:
-        return note_stop(unfinished(missing, folder, display), folder, display)
-    except KeyboardInterrupt:
-        done = sum(map(folder.is_done, plan.tasks))
-        folder.collect(plan.tasks)
-        messages.print(f"Interrupted: {done} of {len(plan.tasks)} tasks are kept; the same command continues.")
-        raise SystemExit(130) from None
-    if not display.failures:
-        return ""
-    failed = f"{len(display.failures)} of {count(len(plan.tasks), 'task')} failed"
-    return f"{failed}; tracebacks: {folder.path / 'failed'}/<id>/traceback.txt"
 
 
 def finish(plan: Plan, folder: RunFolder, *, as_json: bool, seconds: float) -> None:

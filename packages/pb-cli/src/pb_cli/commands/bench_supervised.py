@@ -4,20 +4,20 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from pb_cli.carrying import Steps, carry_out, show_draft
 from pb_cli.completing import complete, complete_words
-from pb_cli.console import messages, print_data, print_json, print_table
+from pb_cli.console import count, messages, print_data, print_json, print_table
 from pb_cli.display import clock
 from pb_cli.execute import Options
-from pb_cli.names import DataProblem, split_names, usage_errors
+from pb_cli.names import split_names, usage_errors
 from pb_cli.options import parse_options, parse_settings
 from pb_cli.store import RunFolder
-from pb_cli.submission import asked_site, command_flags, make_array, show_array
 from pb_cli.supervised.experiment import TASKS, SupervisedExperiment, read_supervised
 from pb_cli.supervised.planning import SupervisedPlan, make_supervised_plan, open_labelled
 
@@ -87,8 +87,6 @@ def supervised_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def bench_supervised(path: Path | None, flags: dict[str, Any]) -> None:
     """Plan, run what is missing, show the leaderboards."""
-    from pb_cli.commands.bench import run_missing, submit_missing
-
     started = time.monotonic()
     options = Options(flags["jobs"], "cpu")
     with usage_errors():
@@ -96,37 +94,14 @@ def bench_supervised(path: Path | None, flags: dict[str, Any]) -> None:
         data = open_labelled(asked)
         plan = make_supervised_plan(asked, data)
     if flags["dry_run"]:
-        if flags["array"]:
-            with usage_errors():
-                show_array(make_array(plan.tasks, asked_site(flags), flags, command_flags(options)), plan.tasks)
-        else:
-            show_plan(plan, as_json=flags["as_json"])
+        show_draft(plan, flags, options, show_plan)
         return
     folder = RunFolder(flags["out"] or Path("runs") / f"{data.name}-{asked.task}")
-    with ExitStack() as stack:
-        with usage_errors():
-            stack.enter_context(folder.locked())
-            folder.open(plan.tasks, record(asked, plan))
-        announce(plan, folder)
-        if flags["plan_only"]:
-            return
-        if flags["array"]:
-            with usage_errors():
-                submit_missing(plan, folder, flags, options)
-            return
-        try:
-            problem = run_missing(plan, folder, options, quiet=flags["quiet"])
-            results = folder.collect(plan.tasks)
-            finish(results, asked, plan, folder, as_json=flags["as_json"])
-            messages.print(
-                f"Results: {folder.path / 'results.csv'}; {clock(time.monotonic() - started)}.", soft_wrap=True
-            )
-        except OSError as error:
-            msg = f"{folder.path}: {error.strerror or error}. What is finished is kept; mend that, repeat the command."
-            raise DataProblem(msg) from error
-    if problem:
-        messages.print(problem, style="red", soft_wrap=True)
-        raise SystemExit(1)
+    steps = Steps(
+        partial(announce, plan, folder),
+        lambda: finish(asked, plan, folder, as_json=flags["as_json"], seconds=time.monotonic() - started),
+    )
+    carry_out(plan, folder, record(asked, plan), flags, options, steps)
 
 
 def overrides(flags: dict[str, Any]) -> dict[str, Any]:
@@ -177,13 +152,20 @@ def announce(plan: SupervisedPlan, folder: RunFolder) -> None:
     """Say what runs, what is there already, and what the result will support."""
     done = sum(map(folder.is_done, plan.tasks))
     there = f", {done} of them finished before" if done else ""
-    n_tasks = f"{len(plan.tasks)} task{'s' * (len(plan.tasks) != 1)}"
-    messages.print(f"{n_tasks}{there}; run folder: {folder.path}", soft_wrap=True)
+    messages.print(f"{count(len(plan.tasks), 'task')}{there}; run folder: {folder.path}", soft_wrap=True)
     for line in (*(f"Folds {kind}: {claim}." for kind, claim in plan.claims.items()), *plan.remarks):
         messages.print(line, soft_wrap=True)
 
 
 def finish(
+    asked: SupervisedExperiment, plan: SupervisedPlan, folder: RunFolder, *, as_json: bool, seconds: float
+) -> None:
+    """Merge the results, show the leaderboards, write them as Markdown, say what diverged and where everything lies."""
+    show_results(folder.collect(plan.tasks), asked, plan, folder, as_json=as_json)
+    messages.print(f"Results: {folder.path / 'results.csv'}; {clock(seconds)}.", soft_wrap=True)
+
+
+def show_results(
     results: "pd.DataFrame", asked: SupervisedExperiment, plan: SupervisedPlan, folder: RunFolder, *, as_json: bool
 ) -> None:
     """Show the leaderboards, write them as Markdown, and say what diverged."""

@@ -5,8 +5,7 @@ from pathlib import Path
 import click
 
 from pb_cli.claims import sweep
-from pb_cli.commands.bench import count
-from pb_cli.console import messages, print_json
+from pb_cli.console import count, messages, print_json
 from pb_cli.display import describe
 from pb_cli.merging import problems_of
 from pb_cli.names import usage_errors

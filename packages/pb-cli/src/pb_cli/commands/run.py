@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from pb_cli.arrays import array_data, element_ids
-from pb_cli.commands.bench import check_device, count
-from pb_cli.console import messages
+from pb_cli.commands.bench import check_device
+from pb_cli.console import count, messages
 from pb_cli.display import Display
 from pb_cli.execute import Options, execute
 from pb_cli.names import DataProblem, usage_errors

@@ -23,7 +23,8 @@ DEMO = {
 @contextmanager
 def demo_run(*, quiet: bool = False) -> Iterator[Path]:
     """Make the run in a folder that is removed afterwards."""
-    from pb_cli.commands.bench import run_missing, run_record
+    from pb_cli.carrying import run_missing
+    from pb_cli.commands.bench import run_record
     from pb_cli.execute import Options
     from pb_cli.experiment import read_experiment
     from pb_cli.options import open_data
