@@ -225,7 +225,7 @@ def test_a_state_that_cannot_be_written_leaves_the_older_one(paused, problem, mo
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pb_models.resumable.save_file", full)
+    monkeypatch.setattr("pb_models.state_file.save_file", full)
     with pytest.raises(OSError, match="No space left"):
         fit("scgen", problem, Resumable(paused, StopAt(1)))
     assert paused.read_bytes() == before
@@ -234,7 +234,7 @@ def test_a_state_that_cannot_be_written_leaves_the_older_one(paused, problem, mo
 
 def test_a_state_holds_named_tensors_and_what_it_cost(paused, problem):
     tensors = load_file(paused)
-    assert {"state.networks.0.output.weight", "state.parts.0.state.0.exp_avg", "state.generators.cpu"} <= tensors.keys()
+    assert {"state.networks.0.output.weight", "state.parts.0.state.0.exp_avg", "state.parts.1.cpu"} <= tensors.keys()
     resumable = Resumable(paused, lambda: False)
     model = fit("scgen", problem, resumable)
     assert 0 < resumable.seconds_before < model.fit_record["seconds"]

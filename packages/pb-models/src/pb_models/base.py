@@ -151,19 +151,19 @@ class Model(ABC):
         self.begin_fit(data, seed)
         start = time.perf_counter()
         if resumable is not None:
-            resumable.begin(lambda: self._identity(data))
+            resumable.begin(lambda: self.identity(data))
         self.resumable = resumable
         try:
             record = self._fit(data, seed=seed, device=device, progress=progress)
         finally:
             self.resumable = None
         seconds = time.perf_counter() - start
-        if resumable is not None and resumable.resumed_after:
-            seconds, record = seconds + resumable.seconds_before, {**record, "resumed_after": resumable.resumed_after}
+        if resumable is not None:
+            record, seconds = resumable.add_before(record, seconds)
         self.end_fit(record, keys, n_cells=len(data.control), seconds=seconds)
         return self
 
-    def _identity(self, data: TrainingData) -> dict[str, Any]:
+    def identity(self, data: TrainingData) -> dict[str, Any]:
         """Say which fit this is, so that no other's state is taken up."""
         from pb_models.resumable import data_hash
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from pb_models.cells import TrainingData
 from pb_models.registry import MODELS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from anndata import AnnData
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pb_data.keys import Keys
 
     from pb_models.base import Model, Progress
+    from pb_models.resumable import Resumable
 
     Mask = NDArray[np.bool_] | None
 
@@ -35,7 +37,10 @@ class TogetherFitted(Protocol):
         device: str,
         progress: Progress | None,
     ) -> list[dict[str, Any]]:
-        """Fit models of equal settings in one pass and return their records, as `Model._fit` does one's."""
+        """Fit models of equal settings in one pass and return their records, as `Model._fit` does one's.
+
+        What stops and continues the pass is the `resumable` of every model.
+        """
         ...
 
 
@@ -48,6 +53,7 @@ def fit_together(
     seeds: Sequence[int],
     device: str = "auto",
     progress: Progress | None = None,
+    resumable: Resumable | None = None,
 ) -> list[Model]:
     """Fit models of one class and equal settings in one pass; each is then what `fit` makes it, but for rounding.
 
@@ -68,6 +74,8 @@ def fit_together(
     progress
         Called once an epoch for all: loss and monitor are means over the models still in training, and `seconds_left`
         is that of the whole.
+    resumable
+        As in `Model.fit`: asked after every epoch whether to stop all of them, and one file to go on from.
 
     Returns
     -------
@@ -82,6 +90,8 @@ def fit_together(
         cannot be used.
     DivergedError
         Where one of them diverges, named by its place and seed; none of them is fitted then.
+    PausedError
+        Where training was asked to stop; the same models, cells and seeds with the same `resumable` file go on.
 
     Examples
     --------
@@ -97,11 +107,37 @@ def fit_together(
         model.begin_fit(own, seed)
     start = time.perf_counter()
     kind = cast("TogetherFitted", type(models[0]))
-    records = kind.fit_members(models, data, seeds=seeds, device=device, progress=progress)
-    seconds = (time.perf_counter() - start) / len(models)
+    with _resumed(models, data, resumable):
+        records = kind.fit_members(models, data, seeds=seeds, device=device, progress=progress)
+    whole, seconds = {"together": len(models)}, time.perf_counter() - start
+    if resumable is not None:
+        whole, seconds = resumable.add_before(whole, seconds)
     for model, own, record in zip(models, data, records, strict=True):
-        model.end_fit({**record, "together": len(models)}, keys, n_cells=len(own.control), seconds=seconds)
+        model.end_fit({**record, **whole}, keys, n_cells=len(own.control), seconds=seconds / len(models))
     return models
+
+
+@contextmanager
+def _resumed(models: Sequence[Model], data: Sequence[TrainingData], resumable: Resumable | None) -> Iterator[None]:
+    """Give all models what stops and continues them inside the block."""
+    if resumable is not None:
+        resumable.begin(lambda: _identity(models, data))
+    for model in models:
+        model.resumable = resumable
+    try:
+        yield
+    finally:
+        for model in models:
+            model.resumable = None
+
+
+def _identity(models: Sequence[Model], data: Sequence[TrainingData]) -> dict[str, Any]:
+    """Say which fit this is, as `Model.identity` does of one model, with the seeds and cells of each."""
+    from pb_models.resumable import data_hash
+
+    of_data = {key: data_hash(own) for key, own in {id(own): own for own in data}.items()}
+    own = [{"seed": model.seed, "cells": of_data[id(cells)]} for model, cells in zip(models, data, strict=True)]
+    return {"model": models[0].name, "settings": models[0].settings.to_dict(), "members": own}
 
 
 def _one_each(given: Any, models: Sequence[Model], name: str) -> list[Any]:

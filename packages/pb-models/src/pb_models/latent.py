@@ -67,7 +67,8 @@ class LatentModel(Model):
         networks = stack([model.network for model in models], generators)
         names = [f"model {number} (seed {seed})" for number, seed in enumerate(seeds)]
         own_cells = [cells[id(own)] for own in data]
-        histories = train_vaes(networks, own_cells, rows, models[0].settings, seeds, names, progress)
+        first = models[0]
+        histories = train_vaes(networks, own_cells, rows, first.settings, seeds, names, progress, first.resumable)
         members = zip(data, rows, seeds, histories, strict=True)
         return [model.learn(*member) for model, member in zip(models, members, strict=True)]
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 from pb_models.mlp import build_mlp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -86,6 +86,17 @@ class StackedMLP:
     def parameters(self) -> list[Tensor]:
         """All weights, then all biases; the first axis is the member."""
         return [*self.weights, *self.biases]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the weights, and how much memory a batch uses anew: sums can depend on where numbers lie in it."""
+        return {"parameters": self.parameters, "scratch": max(self.scratch.size, self.scratch.used)}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        """Take the weights of a network of the same shapes."""
+        for parameter, values in zip(self.parameters, state["parameters"], strict=True):
+            parameter.copy_(values)
+        self.scratch.used = state["scratch"]
 
     def members(self, places: Tensor) -> StackedMLP:
         """Return the members at some places, with copies of their weights, to predict with."""

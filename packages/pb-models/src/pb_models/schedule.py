@@ -79,6 +79,14 @@ class Course:
         self.history = History(**state["history"])
         self._best, self._best_state = state["best"], state["best_state"]
 
+    def outcome(self) -> dict[str, Any]:
+        """Return what is to be known when it is over: the history."""
+        return asdict(self.history)
+
+    def take_outcome(self, outcome: Mapping[str, Any]) -> None:
+        """Be over, with the history of another course."""
+        self.history = History(**outcome)
+
     @property
     def epoch(self) -> int:
         """How many epochs were entered."""

@@ -8,6 +8,7 @@ one, but for rounding.
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,9 @@ import torch
 from torch.nn import functional
 
 from pb_models.base import TrainingStep
-from pb_models.schedule import Course
-from pb_models.training import check_finite, check_monitor, draw_batches, run_batches
+from pb_models.finite import check_finite, check_monitor
+from pb_models.schedule import Course, History
+from pb_models.training import draw_batches, run_batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pb_models.base import Progress
-    from pb_models.schedule import History, Schedule
+    from pb_models.resumable import Resumable
+    from pb_models.schedule import Schedule
     from pb_models.stacked import Stack
     from pb_models.training import Cells
 
@@ -43,6 +46,7 @@ def train_members(
     seeds: Sequence[int],
     names: Sequence[str] | None = None,
     progress: Progress | None = None,
+    resumable: Resumable | None = None,
 ) -> list[History]:
     """Train the members of a stack and leave their networks in evaluation mode, with last or best weights each.
 
@@ -70,6 +74,8 @@ def train_members(
         What to call members in errors.
     progress
         Called once an epoch with the mean loss and monitor of the members still in training.
+    resumable
+        Stops the training of all members after an epoch, and lets it go on; see `training.train`.
 
     Raises
     ------
@@ -78,28 +84,116 @@ def train_members(
     DivergedError
         Where a term or monitor is NaN or infinite; names the member, too. No network is changed by a failed epoch, but
         those of members that had stopped before.
+    PausedError
+        Where `resumable` was asked to stop.
     """
     names = names or [f"member {number}" for number in stack.numbers]
     _require_equal_batches([len(own) for own in rows], schedule, names)
-    courses = [Course(schedule) for _ in rows]
-    orders = [torch.Generator().manual_seed(seed) for seed in seeds]
-    start = time.perf_counter()
-    for epoch in range(1, schedule.max_epochs + 1):
-        drawn = [draw_batches(rows[number], schedule, orders[number]) for number in stack.numbers]
-        batches = [torch.stack(together) for together in zip(*drawn, strict=True)]
+    members = _Members(stack, schedule, seeds)
+    if resumable is not None:
+        device = next(stack.body.parameters()).device
+        if resumable.enter(members, optimisers, networks=stack.networks, device=device):
+            return members.histories
+    behind, start = members.epoch, time.perf_counter()
+    for epoch in range(behind + 1, schedule.max_epochs + 1):
+        batches = members.draw(rows)
         losses = _epoch(stack, batches, step, epoch, names)
         watched = _watch(stack, monitor, epoch, names) if monitor else None
-        for place, number in enumerate(stack.numbers):
-            value = None if watched is None else watched[place]
-            courses[number].note(losses[place], value, len(batches), partial(stack.state, place))
+        members.note(losses, watched, len(batches))
         if progress is not None:
-            left = (time.perf_counter() - start) / epoch * (schedule.max_epochs - epoch)
+            left = (time.perf_counter() - start) / (epoch - behind) * (schedule.max_epochs - epoch)
             mean = None if watched is None else float(np.mean(watched))
             progress(TrainingStep(epoch, schedule.max_epochs, float(np.mean(losses)), mean, left))
-        _release(stack, courses, optimisers, everybody=epoch == schedule.max_epochs)
+        members.release(optimisers, everybody=epoch == schedule.max_epochs)
         if not stack.numbers:
             break
-    return [course.history for course in courses]
+        if resumable is not None:
+            resumable.pause_if_asked()
+    if resumable is not None:
+        resumable.leave()
+    return members.histories
+
+
+class _Members:
+    """The courses and batch orders of a stack's members, from first to last: a phase, see `resumable.Phase`."""
+
+    def __init__(self, stack: Stack[Any], schedule: Schedule, seeds: Sequence[int]) -> None:
+        self.stack, self.schedule = stack, schedule
+        self.courses = [Course(schedule) for _ in seeds]
+        self.orders = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    @property
+    def epoch(self) -> int:
+        """How many epochs the longest course has."""
+        return max(course.epoch for course in self.courses)
+
+    @property
+    def histories(self) -> list[History]:
+        """The history of each member."""
+        return [course.history for course in self.courses]
+
+    def draw(self, rows: Sequence[Tensor]) -> list[Tensor]:
+        """Draw the batches (members, batch) of an epoch, for members in training."""
+        numbers = self.stack.numbers
+        drawn = [draw_batches(rows[number], self.schedule, self.orders[number]) for number in numbers]
+        return [torch.stack(together) for together in zip(*drawn, strict=True)]
+
+    def note(self, losses: Sequence[float], watched: Sequence[float] | None, n_batches: int) -> None:
+        """Enter an epoch of members in training."""
+        for place, number in enumerate(self.stack.numbers):
+            value = None if watched is None else watched[place]
+            self.courses[number].note(losses[place], value, n_batches, partial(self.stack.state, place))
+
+    def release(self, optimisers: Sequence[torch.optim.Optimizer], *, everybody: bool) -> None:
+        """Give the networks of members that have stopped their weights, and take those members out of the stack."""
+        staying = []
+        for place, number in enumerate(self.stack.numbers):
+            course, network = self.courses[number], self.stack.networks[number]
+            if course.history.stopped_early or everybody:
+                network.load_state_dict(course.kept or self.stack.state(place))
+                network.eval()
+            else:
+                staying.append(place)
+        if len(staying) < len(self.stack.numbers):
+            self.stack.keep(staying, *optimisers)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return who is in training, with what weights, courses and generators."""
+        return {
+            "numbers": self.stack.numbers,
+            "weights": self.stack.body.state_dict(),
+            "courses": [course.state_dict() for course in self.courses],
+            "generators": [generator.get_state() for generator in self._generators],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where the members of another stack stood."""
+        self._keep(state["numbers"])
+        self.stack.body.load_state_dict(state["weights"])
+        for course, own in zip(self.courses, state["courses"], strict=True):
+            course.load_state_dict(own)
+        for generator, own in zip(self._generators, state["generators"], strict=True):
+            generator.set_state(own)
+
+    def outcome(self) -> dict[str, Any]:
+        """Return the histories."""
+        return {"histories": [asdict(history) for history in self.histories]}
+
+    def take_outcome(self, outcome: Mapping[str, Any]) -> None:
+        """Be over, with the histories of another stack's members."""
+        for course, history in zip(self.courses, outcome["histories"], strict=True):
+            course.history = History(**history)
+        self._keep([])
+
+    @property
+    def _generators(self) -> list[torch.Generator]:
+        return [*self.orders, *self.stack.noise.generators]
+
+    def _keep(self, numbers: Sequence[int]) -> None:
+        """Leave only some members of a new stack in training; nothing is known of the optimisers yet."""
+        for number in set(self.stack.numbers) - set(numbers):
+            self.stack.networks[number].eval()
+        self.stack.keep(numbers)
 
 
 def take_by_member(cells: Sequence[Cells], numbers: Sequence[int], rows: Tensor) -> Tensor:
@@ -180,19 +274,3 @@ def _watch(stack: Stack[Any], monitor: Callable[[], Sequence[float]], epoch: int
         check_monitor(value, epoch, who=f"{names[number]}: ")
         for number, value in zip(stack.numbers, values, strict=True)
     ]
-
-
-def _release(
-    stack: Stack[Any], courses: Sequence[Course], optimisers: Sequence[torch.optim.Optimizer], *, everybody: bool
-) -> None:
-    """Give the networks of members that have stopped their weights, and take those members out of the stack."""
-    staying = []
-    for place, number in enumerate(stack.numbers):
-        course, network = courses[number], stack.networks[number]
-        if course.history.stopped_early or everybody:
-            network.load_state_dict(course.kept or stack.state(place))
-            network.eval()
-        else:
-            staying.append(place)
-    if len(staying) < len(stack.numbers):
-        stack.keep(staying, *optimisers)

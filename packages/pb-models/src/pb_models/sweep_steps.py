@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
@@ -30,6 +30,12 @@ class StackedOptimiser(Protocol):
 
     def forget(self, members: Tensor) -> None:
         """Set weights and state of some members to 0 for good."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state, without the weights."""
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        """Go on where another optimiser stood."""
 
 
 class SGD:
@@ -56,6 +62,14 @@ class SGD:
     def forget(self, members: Tensor) -> None:
         """See `StackedOptimiser`."""
         _clear(members, self.rates, self.parameters, self.buffers)
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `StackedOptimiser`."""
+        return {"rates": self.rates.learning, "buffers": self.buffers}
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        """See `StackedOptimiser`."""
+        self.rates.learning, self.buffers = state["rates"], state["buffers"]
 
 
 class Adam:
@@ -85,6 +99,15 @@ class Adam:
     def forget(self, members: Tensor) -> None:
         """See `StackedOptimiser`."""
         _clear(members, self.rates, self.parameters, self.first, self.second)
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `StackedOptimiser`."""
+        return {"rates": self.rates.learning, "first": self.first, "second": self.second, "steps": self.steps}
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        """See `StackedOptimiser`."""
+        self.rates.learning = state["rates"]
+        self.first, self.second, self.steps = state["first"], state["second"], state["steps"]
 
 
 def _clear(members: Tensor, rates: Rates, *groups: Sequence[Tensor]) -> None:

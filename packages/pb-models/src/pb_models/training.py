@@ -17,6 +17,8 @@ import torch
 from scipy import sparse
 
 from pb_models.base import TrainingStep
+from pb_models.finite import DivergedError, check_finite, check_monitor
+from pb_models.resumable import TorchGenerators
 from pb_models.schedule import Course, History, Schedule
 
 if TYPE_CHECKING:
@@ -44,10 +46,6 @@ __all__ = [
     "seeded",
     "train",
 ]
-
-
-class DivergedError(RuntimeError):
-    """A loss term became NaN or infinite."""
 
 
 class Cells:
@@ -187,9 +185,11 @@ def train(
         Where `resumable` was asked to stop.
     """
     course, draw = Course(schedule), _draws(rows, schedule, seed)
-    if resumable is not None and resumable.enter(network, course, parts):
-        network.eval()
-        return course.history
+    if resumable is not None:
+        device = next(network.parameters()).device
+        if resumable.enter(course, [*parts, TorchGenerators(device)], networks=[network], device=device):
+            network.eval()
+            return course.history
     behind, start = course.epoch, time.perf_counter()
     for _ in range(behind):
         draw()
@@ -204,12 +204,12 @@ def train(
         if course.history.stopped_early:
             break
         if resumable is not None and epoch < schedule.max_epochs:
-            resumable.pause_if_asked(course)
+            resumable.pause_if_asked()
     if course.kept:
         network.load_state_dict(course.kept)
     network.eval()
     if resumable is not None:
-        resumable.leave(course)
+        resumable.leave()
     return course.history
 
 
@@ -275,28 +275,6 @@ def _epoch(
     network.train()
     losses = run_batches(batches, step, lambda values, names, first: check_finite(values, names, epoch, first))
     return float(np.average(losses.tolist(), weights=[len(batch) for batch in batches]))
-
-
-def check_finite(values: Tensor, names: list[str], epoch: int, first_batch: int, *, who: str = "") -> None:
-    """Raise where any of the (batches, terms) values is not finite, naming the first; the loss is named last."""
-    finite = torch.isfinite(values)
-    if bool(finite.all()):
-        return
-    row = int((~finite).any(dim=1).nonzero()[0])
-    bad = [name for name, good in zip(names, finite[row].tolist(), strict=True) if not good]
-    msg = (
-        f"{who}training diverged in epoch {epoch}, batch {first_batch + row}: {', '.join(reversed(bad))} not finite; "
-        "check the input's scale (log1p expected) or lower the learning rate"
-    )
-    raise DivergedError(msg)
-
-
-def check_monitor(value: float, epoch: int, *, who: str = "") -> float:
-    """Return what was watched after an epoch; raises where it is not finite."""
-    if not math.isfinite(value):
-        msg = f"{who}the monitor is {value} after epoch {epoch}; check the validation cells and the learning rate"
-        raise DivergedError(msg)
-    return value
 
 
 def _watch(network: nn.Module, monitor: Callable[[], float], epoch: int) -> float:

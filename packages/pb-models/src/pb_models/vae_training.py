@@ -145,6 +145,7 @@ def train_vaes(
     seeds: Sequence[int],
     names: Sequence[str],
     progress: Progress | None,
+    resumable: Resumable | None = None,
 ) -> list[dict[str, Any]]:
     """Train a stack of autoencoders, each as `train_vae` would alone, and return their histories.
 
@@ -187,6 +188,7 @@ def train_vaes(
         seeds=seeds,
         names=names,
         progress=progress,
+        resumable=resumable,
     )
     return [history.to_dict() for history in histories]
 
