@@ -109,11 +109,14 @@ def group_seeds(tasks: Sequence[Task]) -> list[list[Task]]:
 
 
 def run_group(group: Sequence[Task], folder: RunFolder, options: Options, emit: Emit) -> None:
-    """Run a group of tasks; what goes wrong together is done one by one, what goes wrong alone is recorded."""
+    """Run a group of tasks; what goes wrong together is done one by one, what goes wrong alone is recorded.
+
+    A group that was asked to pause has kept one state for all.
+    """
     if not group:
         return
     error = _attempt(group, folder, options, emit)
-    apart = error is not None and len(group) > 1
+    apart = error is not None and not isinstance(error, TaskPausedError) and len(group) > 1
     if apart:
         emit(Event("apart", group[0].id, f"{type(error).__name__}: {error}"))
     for task in group:

@@ -18,9 +18,9 @@ from pb_eval.metric import DRAWS
 from pb_models import Model, TrainingStep
 from pb_models.pairing import keeping_pairs
 
+from pb_cli.continuing import logged, resumed
 from pb_cli.files import write_text
 from pb_cli.merging import file_record
-from pb_cli.pausing import PAUSE, TaskPausedError
 from pb_cli.plan import Task
 from pb_cli.references import Condition
 from pb_cli.resources import Clocks, device_costs, peak_memory, reset_peak_memory, versions
@@ -66,32 +66,25 @@ def run_tasks(
     with ExitStack() as stack:
         drafts = [stack.enter_context(folder.writing(task)) for task in tasks]
         logs = [stack.enter_context((draft / "log.txt").open("w", encoding="utf-8", buffering=1)) for draft in drafts]
-
-        resumable = pb_models.Resumable(folder.training_state(first), lambda: PAUSE.asked)
-
-        def report(step: TrainingStep) -> None:
-            for log in logs:
-                if resumable.resumed_after == step.epoch - 1 > 0:
-                    log.write(f"goes on after epoch {resumable.resumed_after}\n")
-                log.write(f"epoch {step.epoch}/{step.n_epochs} loss {step.loss:.6g} monitor {step.monitor}\n")
-            if progress is not None:
-                progress(step)
-
+        resumable = stack.enter_context(resumed(first, folder))
+        report = logged(logs, resumable, epoch_line, progress)
         for task, log in zip(tasks, logs, strict=True):
             log.write(f"{task.label} seed {task.seed}, held out: {task.held_out!r}\n")
         clocks = Clocks.read()
         unit = unit_of(tasks[0], data, folder.path / SHARED)
         reset_peak_memory()
-        try:
-            with keeping_pairs(Shared(folder.path / SHARED).arrays):
-                models = fit(tasks, unit, device=device, progress=report, resumable=resumable)
-        except pb_models.PausedError as paused:
-            raise TaskPausedError(paused.n_epochs) from None
+        with keeping_pairs(Shared(folder.path / SHARED).arrays):
+            models = fit(tasks, unit, device=device, progress=report, resumable=resumable)
         for task, model, draft, log in zip(tasks, models, drafts, logs, strict=True):
             fitted = predict(model, unit)
             fitted.costs.update(clocks.since(len(tasks)))
             log.write(f"costs {json.dumps(fitted.costs)}\n")
             write_task(task, unit, fitted, draft, save_model=save_model, bootstrap=bootstrap)
+
+
+def epoch_line(step: TrainingStep) -> str:
+    """Say in a line of the log what came of an epoch."""
+    return f"epoch {step.epoch}/{step.n_epochs} loss {step.loss:.6g} monitor {step.monitor}\n"
 
 
 def unit_of(task: Task, data: Path | None = None, shared: Path | None = None) -> Unit:
@@ -109,14 +102,12 @@ def fit(
     progress: Callable[[TrainingStep], None] | None = None,
     resumable: pb_models.Resumable | None = None,
 ) -> list[Model]:
-    """Fit the model of each task on training cells, all in one pass where there are several.
-
-    One alone is stopped and continued by `resumable`; several run through.
-    """
+    """Fit the model of each task on training cells, all in one pass where there are several."""
     models = [pb_models.create(task.label, **task.settings) for task in tasks]
-    options: dict[str, Any] = {"keys": unit.keys, "validation": unit.validation, "device": device, "progress": progress}
+    options: dict[str, Any] = {"keys": unit.keys, "validation": unit.validation, "device": device}
+    options |= {"progress": progress, "resumable": resumable}
     if len(models) == 1:
-        return [models[0].fit(unit.training, seed=tasks[0].seed, resumable=resumable, **options)]
+        return [models[0].fit(unit.training, seed=tasks[0].seed, **options)]
     return pb_models.fit_together(models, unit.training, seeds=[task.seed for task in tasks], **options)
 
 

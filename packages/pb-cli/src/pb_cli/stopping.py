@@ -41,9 +41,8 @@ def note_stop(tasks: Sequence[Task], folder: RunFolder, display: Display, *, in_
 
 
 def _kept(task: Task, folder: RunFolder) -> int:
-    """How many epochs were kept of a task when it was last stopped."""
-    epochs = folder.failure_record(folder.failure(task)).get("epochs", 0)
-    return int(epochs) if folder.training_state(task).is_file() else 0
+    """How many epochs were kept of a task, or of the group that it is trained with, when it was last stopped."""
+    return int(folder.failure_record(folder.failure(task)).get("epochs", 0))
 
 
 def _failure(reason: Reason, epochs: int) -> Failure:

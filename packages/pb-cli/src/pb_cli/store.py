@@ -156,7 +156,7 @@ class RunFolder:
         return self._found("failed", task.id)
 
     def training_state(self, task: Task) -> Path:
-        """Say where the state of a training that was stopped lies."""
+        """Say where the state of a training that was stopped lies, of a group with its first task."""
         return self.place("paused", task.id) / "training.safetensors"
 
     def _found(self, kind: str, task_id: str) -> Path:

@@ -3,6 +3,7 @@
 import json
 import platform
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pb_models import TrainingStep
+from pb_models import Resumable, TrainingStep
 
+from pb_cli.continuing import Report, logged, resumed
 from pb_cli.resources import Clocks, device_costs, peak_memory, reset_peak_memory
 from pb_cli.store import RunFolder
 from pb_cli.supervised.objectives import make_objective
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run_supervised"]
 
-Report = Callable[[TrainingStep], None]
 Rows = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 """Rows that train, validate, and are predicted."""
 
@@ -37,15 +38,20 @@ def run_supervised(
 
     `data` is where the data file lies now.
     """
-    with folder.writing(task) as draft, (draft / "log.txt").open("w", encoding="utf-8", buffering=1) as log:
+    with ExitStack() as stack:
+        draft = stack.enter_context(folder.writing(task))
+        log = stack.enter_context((draft / "log.txt").open("w", encoding="utf-8", buffering=1))
+        resumable = stack.enter_context(resumed(task, folder))
         log.write(f"{task.label} seed {task.seed}, {task.held_out}\n")
         clocks = Clocks.read()
         problem = prepare(task, data)
         reset_peak_memory()
         start = Clocks.read()
-        outcome = _baseline(task, problem) if task.is_baseline else _sweep(task, problem, progress)
+        resumable.begin(partial(_identity, task, problem))
+        report = logged([log], resumable, _epoch_lines(resumable), progress)
+        outcome = _baseline(task, problem) if task.is_baseline else _sweep(task, problem, resumable, report)
         costs = {
-            "fit_seconds": start.since(1)["seconds"],
+            "fit_seconds": round(start.since(1)["seconds"] + resumable.seconds_before, 3),
             "peak_memory_bytes": peak_memory(),
             "n_parameters": n_parameters(task, problem),
             **device_costs("cpu"),
@@ -71,6 +77,31 @@ def seed_of(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
+def _identity(task: SupervisedTask, problem: Problem) -> dict[str, Any]:
+    """Say which training this is, so that no other's state is taken up."""
+    from pb_models.resumable import array_hash
+
+    rows = [rows for fold in problem.folds.folds for rows in fold]
+    return {"task": task.id, "data": array_hash("", [problem.data.X, problem.y, problem.folds.test, *rows])}
+
+
+def _epoch_lines(resumable: Resumable) -> Callable[[TrainingStep], str]:
+    """Return what gives the log a line where the whole is an epoch further.
+
+    The grid is trained block by block, and the number is that of epochs of blocks, of which there can be many.
+    """
+    last = -1
+
+    def line(step: TrainingStep) -> str:
+        nonlocal last
+        if step.epoch == last:
+            return ""
+        last = step.epoch
+        return f"epoch {resumable.epochs}, {step.epoch / step.n_epochs:.1%} of the whole, loss {step.loss:.6g}\n"
+
+    return line
+
+
 def _baseline(task: SupervisedTask, problem: Problem) -> Outcome:
     from pb_models.supervised_baselines import FoldRows, fit_baseline
 
@@ -84,14 +115,14 @@ def _baseline(task: SupervisedTask, problem: Problem) -> Outcome:
     return Outcome(outputs, [], [])
 
 
-def _sweep(task: SupervisedTask, problem: Problem, progress: Report | None) -> Outcome:
+def _sweep(task: SupervisedTask, problem: Problem, resumable: Resumable, progress: Report) -> Outcome:
     """Train all runs of each fold, and choose; or choose by inner folds, and train all runs again on each fold."""
     measures, folds = _measures(task, problem), problem.folds.folds
     rounds = _rounds(progress, len(folds) + sum(map(len, problem.inner)))
     empty = problem.folds.test[:0]
 
     def trained(rows: Rows, fold: int, *inner: int, keep: NDArray[np.int64] | None = None) -> "FoldTraces":
-        return _train(task, problem, rows, measures, (fold, *inner), keep, next(rounds))
+        return _train(task, problem, rows, measures, (fold, *inner), keep, resumable, next(rounds))
 
     if not problem.is_nested:
         traces = [trained((*rows, problem.folds.test), fold) for fold, rows in enumerate(folds)]
@@ -114,7 +145,8 @@ def _train(
     measures: "Sequence[Measure]",
     place: tuple[int, ...],
     keep: NDArray[np.int64] | None,
-    progress: Report | None,
+    resumable: Resumable,
+    progress: Report,
 ) -> "FoldTraces":
     """Train all runs on some rows; `place` is the fold and, where there is one, its inner fold."""
     from pb_models.sweep import FoldSamples, SweepSettings, train_fold
@@ -131,6 +163,7 @@ def _train(
         order_seed=seed_of(task.seed, *place),
         keep=keep,
         progress=progress,
+        resumable=resumable,
     )
 
 
@@ -191,10 +224,10 @@ def _measures(task: SupervisedTask, problem: Problem) -> "list[Measure]":
     return classification_measures(problem.n_classes, names)
 
 
-def _rounds(progress: Report | None, n_rounds: int) -> Iterator[Report | None]:
+def _rounds(progress: Report, n_rounds: int) -> Iterator[Report]:
     """Yield, for each training of all runs, what turns its news into news of the whole."""
     for number in range(n_rounds):
-        yield None if progress is None else partial(_report, progress, number, n_rounds)
+        yield partial(_report, progress, number, n_rounds)
 
 
 def _report(progress: Report, number: int, n_rounds: int, step: TrainingStep) -> None:
