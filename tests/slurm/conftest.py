@@ -1,6 +1,7 @@
 """A real Slurm of one node, started for the session and stopped after it: no cgroups, no accounting, no systemd."""
 
 import os
+import runpy
 import shutil
 import socket
 import subprocess
@@ -120,6 +121,12 @@ def free_ports(number: int) -> list[int]:
     for each in sockets:
         each.close()
     return ports
+
+
+@pytest.fixture(scope="session")
+def make_run() -> Callable:
+    """Plan tasks of the stub."""
+    return runpy.run_path(str(STUB.with_name("stub_runs.py")))["make_run"]
 
 
 @pytest.fixture

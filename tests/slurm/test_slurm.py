@@ -14,7 +14,6 @@ from anndata import AnnData
 from pb_cli.arrays import read_arrays
 from pb_cli.claims import read_claims
 from pb_cli.plan import Task
-from pb_cli.resources import versions
 from pb_cli.store import RunFolder
 from scipy import sparse
 
@@ -35,28 +34,6 @@ def make_cells() -> AnnData:
     return AnnData(sparse.csr_matrix(generator.poisson(rates).astype(np.float32)), obs=obs)
 
 
-def make_run(path: Path, acts: list[str], contexts: list[str] | None = None) -> tuple[RunFolder, list[Task]]:
-    """Plan tasks of the stub."""
-    tasks = [
-        Task(
-            source={"dataset": "none", "path": None, "sha256": ""},
-            split="s",
-            split_parameters={"held_out": contexts[seed] if contexts else f"unit {seed}"},
-            split_hash=f"hash{seed}",
-            preprocess={},
-            model="control",
-            profile="default",
-            settings={"act": act},
-            seed=seed,
-        )
-        for seed, act in enumerate(acts)
-    ]
-    folder = RunFolder(path)
-    with folder.locked():
-        folder.open(tasks, {"versions": versions()})
-    return folder, tasks
-
-
 def standing(cluster, folder: RunFolder) -> dict[int, tuple[str, str]]:
     """Say how tasks stand, by seed."""
     found = json.loads(cluster.pb("status", folder.path, "--json"))
@@ -64,10 +41,11 @@ def standing(cluster, folder: RunFolder) -> dict[int, tuple[str, str]]:
     return {seeds[row["task"]]: (row["state"], row["reason"]) for row in found["tasks"]}
 
 
-def test_names_chunks_limits_threads_and_exit_codes(cluster, tmp_path: Path):
+def test_names_chunks_limits_threads_and_exit_codes(cluster, tmp_path: Path, make_run):
     """Seven elements where a job may have five, in a folder that no shell would survive; one fails."""
     contexts = ["plain", "two words", "a'b\"c", "$HOME; exit 3", "new\nline", "délta 日本", "-x --help"]
-    folder, tasks = make_run(tmp_path / STRANGE, ["", "", "fail", "", "", "", ""], contexts)
+    folder = make_run(tmp_path / STRANGE, ["", "", "fail", "", "", "", ""], contexts)
+    tasks = folder.read()
     words = cluster.pb(
         "resume", folder.path, "--cpus-per-task=2", "--max-parallel=2", "--time=5", "--mem=200M", *COMMENT
     )
@@ -82,10 +60,11 @@ def test_names_chunks_limits_threads_and_exit_codes(cluster, tmp_path: Path):
     assert "6 of 7 tasks, 6 rows" in words
 
 
-def test_each_end_shows_as_what_it_was_and_resume_mends_it(cluster, tmp_path: Path):
+def test_each_end_shows_as_what_it_was_and_resume_mends_it(cluster, tmp_path: Path, make_run):
     """A minute, the shortest time limit of Slurm: done, error, time limit, scancel, memory, two kills, requeue."""
     acts = ["", "fail", "wait", "wait", "hold", "wait", "wait", "wait"]
-    folder, tasks = make_run(tmp_path / "run", acts)
+    folder = make_run(tmp_path / "run", acts)
+    tasks = folder.read()
     cluster.pb("resume", folder.path, "--time=1", "--mem=300M")
     by_seed = {task.seed: task.id for task in tasks}
     cluster.wait(lambda: {by_seed[seed] for seed in (2, 3, 5, 6, 7)} <= read_claims(folder).keys())
@@ -137,9 +116,10 @@ def resume(cluster, folder: RunFolder, *flags: str) -> subprocess.Popen:
     return subprocess.Popen(command, env=cluster.environment, stderr=subprocess.PIPE, text=True)
 
 
-def test_a_warned_task_goes_back_into_the_queue_and_goes_on(cluster, tmp_path: Path):
+def test_a_warned_task_goes_back_into_the_queue_and_goes_on(cluster, tmp_path: Path, make_run):
     """Slurm's own warning, twelve seconds before the end of a minute; then one by hand; then it finishes."""
-    folder, tasks = make_run(tmp_path / "run", ["train", "stuck", ""])
+    folder = make_run(tmp_path / "run", ["train", "stuck", ""])
+    tasks = folder.read()
     cluster.pb("resume", folder.path, "--time=1", "--mem=200M")
     [array] = read_arrays(folder)
     job = array.chunks[0].job
@@ -162,9 +142,10 @@ def test_a_warned_task_goes_back_into_the_queue_and_goes_on(cluster, tmp_path: P
     assert not folder.training_state(tasks[0]).exists()
 
 
-def test_a_preempted_task_keeps_its_training_and_goes_on(cluster, tmp_path: Path):
+def test_a_preempted_task_keeps_its_training_and_goes_on(cluster, tmp_path: Path, make_run):
     """A job of a higher tier wants all memory: Slurm ends the element with SIGTERM and puts it back by itself."""
-    folder, tasks = make_run(tmp_path / "run", ["train"])
+    folder = make_run(tmp_path / "run", ["train"])
+    tasks = folder.read()
     cluster.pb("resume", folder.path, "--mem=2000M")
     cluster.wait(lambda: logs(folder, tasks[0]))
     job = read_arrays(folder)[0].chunks[0].job
@@ -228,9 +209,9 @@ def test_a_requeued_training_gives_the_undisturbed_prediction(cluster, tmp_path:
     assert not folder.training_state(task).exists()
 
 
-def test_a_queue_that_does_not_answer_or_has_forgotten(cluster, tmp_path: Path, monkeypatch):
+def test_a_queue_that_does_not_answer_or_has_forgotten(cluster, tmp_path: Path, make_run, monkeypatch):
     """Without Slurm the files tell the rest; submitted tasks without a trace are not submitted again on a guess."""
-    folder, _ = make_run(tmp_path / "run", ["", "fail", ""])
+    folder = make_run(tmp_path / "run", ["", "fail", ""])
     cluster.pb("resume", folder.path)
     cluster.wait(cluster.is_idle)
     for path in folder.path.glob("tasks/*"):
@@ -246,12 +227,12 @@ def test_a_queue_that_does_not_answer_or_has_forgotten(cluster, tmp_path: Path, 
     assert sorted(standing(cluster, folder).values()) == [("done", ""), ("failed", "error"), ("failed", "lost")]
 
 
-def test_a_read_only_run_folder_is_refused_and_can_be_looked_at(cluster, tmp_path: Path):
+def test_a_read_only_run_folder_is_refused_and_can_be_looked_at(cluster, tmp_path: Path, make_run):
     disk = tmp_path / "disk"
     disk.mkdir()
     cluster("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk)
     try:
-        folder, _ = make_run(disk / "run", ["", ""])
+        folder = make_run(disk / "run", ["", ""])
         cluster.pb("run", folder.path, "--task=0")
         cluster("mount", "-o", "remount,ro", disk)
         for verb in ("run", "resume"):
@@ -261,13 +242,13 @@ def test_a_read_only_run_folder_is_refused_and_can_be_looked_at(cluster, tmp_pat
         cluster("umount", disk)
 
 
-def test_a_full_disk_fails_the_task_and_not_the_rest(cluster, tmp_path: Path):
+def test_a_full_disk_fails_the_task_and_not_the_rest(cluster, tmp_path: Path, make_run):
     """The run folder lies on a file system of two megabytes, and one task writes ten."""
     disk = tmp_path / "disk"
     disk.mkdir()
     cluster("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk)
     try:
-        folder, _ = make_run(disk / "run", ["", "fill", ""])
+        folder = make_run(disk / "run", ["", "fill", ""])
         words = cluster.pb("run", folder.path, check=False)
         assert "No space left on device" in words
         assert standing(cluster, folder) == {0: ("done", ""), 1: ("failed", "error"), 2: ("done", "")}

@@ -2,7 +2,12 @@
 
 import contextlib
 import os
-from collections.abc import Callable
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,6 +80,45 @@ def list_processes() -> list[Process]:
 @pytest.fixture
 def processes() -> Callable[[], list[Process]]:
     return list_processes
+
+
+@pytest.fixture(scope="session")
+def make_run() -> Callable:
+    """Plan tasks of the stub."""
+    return runpy.run_path(str(Path(__file__).with_name("stub_runs.py")))["make_run"]
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen]]:
+    """Start Python with some arguments in a process of its own, which ends with the test."""
+    started: list[subprocess.Popen] = []
+
+    def begin(*command: object) -> subprocess.Popen:
+        words = [sys.executable, *map(str, command)]
+        started.append(subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def stop_when(process: subprocess.Popen, number: signal.Signals, when: Callable[[], object]) -> str:
+    """Send a signal as soon as a condition holds, and return what the process said until its end."""
+    end = time.monotonic() + 120
+    while not when():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, words = process.communicate(timeout=120)
+    return words
+
+
+@pytest.fixture
+def stop() -> Callable[[subprocess.Popen, signal.Signals, Callable[[], object]], str]:
+    return stop_when
 
 
 @pytest.fixture

@@ -11,33 +11,10 @@ from pathlib import Path
 
 import pytest
 from pb_cli.merging import problems_of
-from pb_cli.plan import Task
-from pb_cli.resources import versions
 from pb_cli.store import RunFolder
 
 STUB = Path(__file__).with_name("stub_pb.py")
 KILLS = 20
-
-
-def make_run(path: Path, n_tasks: int, act: str) -> RunFolder:
-    tasks = [
-        Task(
-            source={"dataset": "none", "path": None, "sha256": ""},
-            split="s",
-            split_parameters={"held_out": f"unit {seed}"},
-            split_hash=f"hash{seed}",
-            preprocess={},
-            model="control",
-            profile="default",
-            settings={"act": act},
-            seed=seed,
-        )
-        for seed in range(n_tasks)
-    ]
-    folder = RunFolder(path)
-    with folder.locked():
-        folder.open(tasks, {"versions": versions()})
-    return folder
 
 
 def start(*arguments: object) -> subprocess.Popen:
@@ -57,8 +34,8 @@ def whole(folder: RunFolder) -> bool:
     return not problems_of(folder, [task for task in folder.read() if folder.is_done(task)])
 
 
-def test_kills_at_random_moments_leave_nothing_half_written(tmp_path: Path, processes: Callable):
-    undisturbed, folder = make_run(tmp_path / "undisturbed", 40, ""), make_run(tmp_path / "run", 40, "")
+def test_kills_at_random_moments_leave_nothing_half_written(tmp_path: Path, make_run, processes: Callable):
+    undisturbed, folder = (make_run(tmp_path / name, [""] * 40) for name in ("undisturbed", "run"))
     assert ended(start("run", undisturbed.path)) == 0
     generator = random.Random(0)
     for number in range(KILLS):
@@ -88,8 +65,8 @@ def kill(pid: int) -> None:
         return
 
 
-def test_the_others_go_on_when_one_is_killed(tmp_path: Path, processes: Callable):
-    folder = make_run(tmp_path / "run", 4, "wait")
+def test_the_others_go_on_when_one_is_killed(tmp_path: Path, make_run, processes: Callable):
+    folder = make_run(tmp_path / "run", ["wait"] * 4)
     run = start("run", folder.path, "--jobs", "2")
     while len(folder.listed("running")) < 4:  # two records and two drafts
         assert run.poll() is None
@@ -113,9 +90,9 @@ def command_of(pid: int) -> str:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_signals_of_slurm(tmp_path: Path, number: signal.Signals):
+def test_signals_of_slurm(tmp_path: Path, make_run, number: signal.Signals):
     """SIGTERM ends the run with a record of every task it was asked for; after a warning, what runs is finished."""
-    folder = make_run(tmp_path / "run", 2, "wait")
+    folder = make_run(tmp_path / "run", ["wait"] * 2)
     run = start("run", folder.path)
     while len(folder.listed("running")) < 2:
         assert run.poll() is None
@@ -130,8 +107,8 @@ def test_signals_of_slurm(tmp_path: Path, number: signal.Signals):
     assert len(folder.listed("tasks")) == 2 - len(reasons)
 
 
-def test_too_little_memory_is_said_in_words(tmp_path: Path):
-    folder = make_run(tmp_path / "run", 1, "hold")
+def test_too_little_memory_is_said_in_words(tmp_path: Path, make_run):
+    folder = make_run(tmp_path / "run", ["hold"])
     limit = 400 * 2**20
     code = f"import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_AS, ({limit}, {limit})); "
     code += f"sys.argv = ['pb', 'run', {os.fspath(folder.path)!r}]; "

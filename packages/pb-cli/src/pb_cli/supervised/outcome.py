@@ -32,8 +32,11 @@ class Outcome(NamedTuple):
     choices: list[Choice]
 
 
-def write_outcome(task: SupervisedTask, problem: Problem, outcome: Outcome, costs: dict[str, Any], draft: Path) -> None:
-    """Write scores, traces of every epoch and fold, a figure of the chosen ones, and what was chosen."""
+def write_outcome(task: SupervisedTask, problem: Problem, outcome: Outcome, known: dict[str, Any], draft: Path) -> None:
+    """Write scores, traces of every epoch and fold, a figure of the chosen ones, and what was chosen.
+
+    `known` of the training goes into the task's record.
+    """
     from pb_cli.supervised.curves import draw_curves, trace_table
 
     scored = [problem.scored(fold) for fold in range(len(problem.folds.folds))]
@@ -46,7 +49,7 @@ def write_outcome(task: SupervisedTask, problem: Problem, outcome: Outcome, cost
     arrays: dict[str, Any] = _predictions(problem, outcome, scored)
     np.savez_compressed(draft / "predictions.npz", **arrays)
     record: dict[str, Any] = {"task": task.id, "split_hash": task.split_hash, "files": file_record(draft)}
-    record |= {"costs": costs, "claim": problem.folds.claim, "versions": versions()}
+    record |= {**known, "claim": problem.folds.claim, "versions": versions()}
     write_text(draft / "task.json", json.dumps(record, indent=2) + "\n")
 
 

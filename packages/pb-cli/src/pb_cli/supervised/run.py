@@ -50,8 +50,9 @@ def run_supervised(
         resumable.begin(partial(_identity, task, problem))
         report = logged([log], resumable, _epoch_lines(resumable), progress)
         outcome = _baseline(task, problem) if task.is_baseline else _sweep(task, problem, resumable, report)
+        fit, seconds = resumable.add_before({}, start.since(1)["seconds"])
         costs = {
-            "fit_seconds": round(start.since(1)["seconds"] + resumable.seconds_before, 3),
+            "fit_seconds": round(seconds, 3),
             "peak_memory_bytes": peak_memory(),
             "n_parameters": n_parameters(task, problem),
             **device_costs("cpu"),
@@ -61,7 +62,7 @@ def run_supervised(
             **clocks.since(1),
         }
         log.write(f"costs {json.dumps(costs)}\n")
-        write_outcome(task, problem, outcome, costs, draft)
+        write_outcome(task, problem, outcome, {"costs": costs, "fit": fit}, draft)
 
 
 def n_parameters(task: SupervisedTask, problem: Problem) -> int | None:
