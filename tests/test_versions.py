@@ -1,10 +1,13 @@
 """One version, in VERSION; the packages, their pins and the tested versions agree with what is declared."""
 
+import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from difflib import unified_diff
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
@@ -48,18 +51,56 @@ def test_tested_versions_are_sorted_and_public(tested):
     assert not any("+" in version for version in tested.values())
 
 
-def test_bump_rewrites_the_version_and_the_pins_only(root, tmp_path):
-    files = [root / "VERSION", root / "scripts" / "bump.py", *root.glob("packages/*/pyproject.toml")]
-    for path in files:
+def test_the_citation_file_has_the_version(root, version):
+    assert f"\nversion: {version}\n" in (root / "CITATION.cff").read_text()
+
+
+@pytest.fixture
+def bump(root, tmp_path):
+    """Run the script on a copy of the files that it may rewrite."""
+    names = ["VERSION", "CITATION.cff", "CHANGELOG.md", "scripts/bump.py"]
+    for path in [*map(root.joinpath, names), *root.glob("packages/*/pyproject.toml")]:
         copy = tmp_path / path.relative_to(root)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, copy)
-    subprocess.run([sys.executable, tmp_path / "scripts" / "bump.py", "12.3.4"], check=True, capture_output=True)
-    before = [line for path in files for line in path.read_text().splitlines()]
-    after = [line for path in files for line in (tmp_path / path.relative_to(root)).read_text().splitlines()]
-    changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
-    assert len(changed) == 6
-    assert all(new == old.replace((root / "VERSION").read_text().strip(), "12.3.4") for old, new in changed)
+
+    def run(version):
+        command = [sys.executable, tmp_path / "scripts" / "bump.py", version]
+        return subprocess.run(command, check=False, capture_output=True, text=True)
+
+    return run
+
+
+def test_bump_rewrites_what_states_the_version_and_nothing_else(root, tmp_path, version, bump):
+    done = bump("12.3.4")
+    assert done.returncode == 0, done.stderr
+    lines = {}
+    for path in filter(Path.is_file, tmp_path.rglob("*")):
+        name, new = str(path.relative_to(tmp_path)), path.read_text().splitlines()
+        old = (root / name).read_text().splitlines()
+        changed = list(unified_diff(old, new, n=0, lineterm=""))[2:]
+        lines[name] = [line for line in changed if not line.startswith("@@")]
+    today = r"\d{4}-\d{2}-\d{2}"
+    changes = "\n".join(lines.pop("CHANGELOG.md"))
+    assert re.fullmatch(rf"\+\n\+## \[12\.3\.4\] - {today}|\+## \[12\.3\.4\] - {today}\n\+", changes), changes
+    removed, added, *date = (line for line in lines.pop("CITATION.cff") if not line.startswith("-date"))
+    assert (removed, added) == (f"-version: {version}", "+version: 12.3.4")
+    assert re.fullmatch(rf"\+date-released: {today}", "".join(date))
+    rest = [line for changed in lines.values() for line in changed]
+    assert len(rest) == 12
+    assert sorted(line[1:].replace("12.3.4", version) for line in rest if line[0] == "+") == sorted(
+        line[1:] for line in rest if line[0] == "-"
+    )
+
+
+def test_bump_refuses_a_version_that_has_entries(tmp_path, bump):
+    assert bump("12.3.4").returncode == 0
+    before = (tmp_path / "CHANGELOG.md").read_text()
+    done = bump("12.3.4")
+    assert (done.returncode, before) == (1, (tmp_path / "CHANGELOG.md").read_text())
+    assert "has a version 12.3.4 already" in done.stderr
+    assert bump("12.3.5").returncode == 0
+    assert (tmp_path / "CITATION.cff").read_text().count("date-released:") == 1
 
 
 def test_bump_refuses_what_is_no_version(root):

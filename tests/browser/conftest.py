@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,34 +17,10 @@ from scipy import sparse
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-PROGRAMS = ("chromium", "chromedriver")
 MODELS = ("--model", "control,mean-shift,similarity-shift,scgen", "--no-baselines", "--seed", "1,2")
 SMALL = ("--set", "scgen.max_epochs=1", "--set", "scgen.n_hidden=8", "--bootstrap", "0")
 KEYS = ("--context-key", "kind", "--perturbation-key", "condition", "--control", "ctrl", "--scale", "counts")
 UNITS = ("--hold-out", "beta", "--hold-out", "gamma")
-
-
-def missing() -> list[str]:
-    """List what a browser for tests needs and is not there."""
-    return [name for name in PROGRAMS if shutil.which(name) is None] + ["selenium"] * (find_spec("selenium") is None)
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the tests of this folder out where there is no browser; the summary says so."""
-    here = Path(__file__).parent
-    ours = [item for item in items if here in item.path.parents]
-    if ours and missing():
-        config.hook.pytest_deselected(items=ours)
-        items[:] = [item for item in items if item not in ours]
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say in one sentence why the tests in a browser were left out."""
-    if lacking := missing():
-        words = (
-            f"The tests in a real browser (tests/browser) were deselected: {', '.join(lacking)} missing. On Debian: "
-        )
-        terminalreporter.write_line(words + "apt-get install chromium chromium-driver.", yellow=True)
 
 
 def write_cells(path: Path) -> None:

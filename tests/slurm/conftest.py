@@ -2,7 +2,6 @@
 
 import os
 import runpy
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,7 +12,6 @@ from typing import NamedTuple
 
 import pytest
 
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "srun")
 FOREIGN = ("SLURM", "SBATCH", "SQUEUE", "OMP_", "NUMBA_")
 STUB = Path(__file__).parents[2] / "packages" / "pb-cli" / "tests" / "stub_pb.py"
 CONFIG = """
@@ -56,28 +54,6 @@ PreemptMode=REQUEUE
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1
 PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10
 """
-
-
-def missing() -> list[str]:
-    """List what a Slurm for tests needs and is not there."""
-    found = [name for name in PROGRAMS if shutil.which(name) is None]
-    return found + ([] if hasattr(os, "geteuid") and os.geteuid() == 0 else ["root's rights"])
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the tests of this folder out where no Slurm can be started; the summary says so."""
-    here = Path(__file__).parent
-    ours = [item for item in items if here in item.path.parents]
-    if ours and missing():
-        config.hook.pytest_deselected(items=ours)
-        items[:] = [item for item in items if item not in ours]
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say in one sentence why the tests of a real Slurm were left out."""
-    if lacking := missing():
-        words = f"The tests of a real Slurm (tests/slurm) were deselected: {', '.join(lacking)} missing. As root on "
-        terminalreporter.write_line(words + "Debian: apt-get install slurm-wlm munge.", yellow=True)
 
 
 class Cluster(NamedTuple):

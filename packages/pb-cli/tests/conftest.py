@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
+from pb_cli.plan import Task
 from scipy import sparse
 
 CONTEXTS = ("alpha", "beta", "gamma; $HOME [/red]", "délta 'x' [b]")
@@ -133,3 +134,23 @@ def pb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
 @pytest.fixture
 def contexts() -> tuple[str, ...]:
     return CONTEXTS
+
+
+@pytest.fixture
+def task() -> Callable[..., Task]:
+    """Return a function that makes a task of a plan, by its seed."""
+
+    def make(seed: int) -> Task:
+        return Task(
+            source={},
+            split="s",
+            split_parameters={"held_out": "B cells"},
+            split_hash="",
+            preprocess={},
+            model="control",
+            profile="default",
+            settings={},
+            seed=seed,
+        )
+
+    return make

@@ -1,6 +1,7 @@
 """What tasks have cost: measured once a task, summed up once a model, shown beside the scores."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 from pb_cli import resources
 from pb_cli.costs import cost_cells, cost_heads, cost_records, read_costs, summarise
+from pb_cli.report.leaderboard import _spent
 from pb_eval import read_prediction
 
 FLAGS = ("--context-key", "kind", "--perturbation-key", "condition", "--control", "ctrl", "--scale", "counts")
@@ -31,13 +33,26 @@ def test_costs_equal_a_slow_twin():
         rows = [row for row in frame.to_dict("records") if row["model"] == model and row["status"] == "done"]
         seconds = sorted(row["fit_seconds"] + row["predict_seconds"] for row in rows)
         middle = (seconds[(len(rows) - 1) // 2] + seconds[len(rows) // 2]) / 2
+        fits = [row["fit_seconds"] for row in rows]
         gpu = [row["peak_gpu_memory_bytes"] for row in rows if row["model"] == "scgen"]
         assert profile == "default"
         assert (cost.n_tasks, cost.seconds) == (len(rows), middle)
+        assert cost.fit_seconds == np.median(fits)
+        assert np.isnan(cost.cpu_seconds)
         assert cost.peak_memory_bytes == max(row["peak_memory_bytes"] for row in rows)
         assert cost.n_parameters == max(row["n_parameters"] for row in rows)
         np.testing.assert_equal(cost.peak_gpu_memory_bytes, max(gpu, default=np.nan))
         assert cost.devices == ("NVIDIA H100" if gpu else "A Processor",)
+
+
+def test_a_report_shows_the_same_costs_as_the_board():
+    frame = table()
+    heads, cells = _spent(frame)
+    assert heads == ["fit, s", "predict, s", "memory, MiB", "GPU memory, MiB", "parameters"]
+    for model, cost in summarise(frame).items():
+        memory = cost.peak_memory_bytes / 2**20
+        assert [cell.sort for cell in cells[model][:3]] == [cost.fit_seconds, cost.predict_seconds, memory]
+    assert math.isnan(cells["control", "default"][3].sort)
 
 
 def test_columns_that_no_model_has_are_left_out():
@@ -56,7 +71,7 @@ def test_a_run_shows_its_costs_beside_the_scores(pb, data_file: Path):
     result = pb("bench", "--data", data_file, *FLAGS, *models, *SMALL, "--out", "run")
     assert result.exit_code == 0, result.output
     assert "memory" in result.stdout
-    assert "time: median of fit and prediction of a task" in " ".join(result.stdout.split())
+    assert "times are medians over a model's tasks, memory is their largest peak" in " ".join(result.stdout.split())
     [first] = [line for line in result.stdout.splitlines() if "mean-shift" in line and "GiB" in line]
     costs = read_costs(pb.folder / "run/tasks.csv")
     cells = cost_cells(costs, ("mean-shift", "default"))

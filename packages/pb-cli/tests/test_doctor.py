@@ -128,9 +128,31 @@ def test_slurm_says_its_version_and_limits(tmp_path, monkeypatch):
     assert found["elements of one job"] == ("501", "ok")
 
 
-def test_half_a_slurm_is_broken(tmp_path):
+def test_half_a_slurm_is_noted(tmp_path):
     command(tmp_path, "sbatch", "echo slurm 23.02.4")
-    assert list(broken(checkup.slurm())) == ["slurm commands"]
+    (found,) = checkup.slurm()
+    assert (found.state, found.mend) == ("note", "squeue, scontrol must be on the path too: is this a login node?")
+
+
+def test_a_slurm_without_configuration_is_no_fault(tmp_path, pb):
+    """Debian's packages on a laptop: every command fails, for there is no cluster."""
+    for name in ("sbatch", "squeue", "scontrol", "sacct"):
+        words = ("error: fetch_config: DNS SRV lookup failed", "fatal: Could not establish a configuration source")
+        command(tmp_path, name, *(f"echo '{name}: {each}' >&2" for each in words), "exit 1")
+    found = {finding.name: (finding.value, finding.state) for finding in checkup.slurm()}
+    assert found["answer"] == ("set up for no cluster: --array needs a login node of one", "ok")
+    result = pb("doctor")
+    assert result.exit_code == 0, result.output
+    assert "set up for no cluster" in result.stdout
+
+
+def test_a_cluster_that_does_not_answer_is_broken(tmp_path):
+    command(tmp_path, "sbatch", "echo slurm 23.02.4")
+    command(tmp_path, "squeue")
+    command(tmp_path, "scontrol", "echo 'slurm_load_ctl_conf error: Unable to contact slurm controller' >&2", "exit 1")
+    (found,) = (finding for finding in checkup.slurm() if finding.state == "broken")
+    assert found.value.endswith("Unable to contact slurm controller")
+    assert found.mend == "is the controller up? try: scontrol ping"
 
 
 def test_a_slurm_that_hangs_is_not_waited_for(tmp_path, monkeypatch):

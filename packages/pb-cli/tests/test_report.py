@@ -98,7 +98,7 @@ def test_the_leaderboard_shows_every_model_and_the_ceiling(page: Page, finished:
         assert number(row.mean) in page.text
     assert number(board.ceilings["r2_mean_all"]) in page.text
     assert "a repeat of the measurement" in page.text
-    for head in ("fit, s", "memory, MB", "parameters", "gain by"):
+    for head in ("fit, s", "memory, MiB", "parameters", "gain by"):
         assert head in page.text
 
 

@@ -1,5 +1,6 @@
 """What is handed to Slurm, against golden files, and what is read from its answers."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,22 +15,8 @@ GOLDEN = Path(__file__).with_name("golden")
 SITE = Site(pb="pb")
 
 
-def task(seed: int, model: str = "control", unit: str = "B cells") -> Task:
-    return Task(
-        source={},
-        split="s",
-        split_parameters={"held_out": unit},
-        split_hash="",
-        preprocess={},
-        model=model,
-        profile="default",
-        settings={},
-        seed=seed,
-    )
-
-
 @pytest.fixture
-def folder(tmp_path: Path) -> RunFolder:
+def folder(tmp_path: Path, task: Callable[..., Task]) -> RunFolder:
     run = RunFolder(tmp_path / "run")
     with run.locked():
         run.open([task(seed) for seed in range(5)], {"versions": {}})

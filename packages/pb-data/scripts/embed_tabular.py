@@ -17,12 +17,15 @@ states (`pb_data/labelled/tabular.py`); a test proves it.
 
 from __future__ import annotations
 
-import argparse
 import logging
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from embedding import arguments, draft_of
 from pb_data.labelled.tables import RESOURCE, Table, read_table, table_sha256, write_tables
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NO_GROUPS = np.zeros(0, dtype=np.uint8)
 
@@ -51,32 +54,21 @@ def letter(path: Path) -> Table:
     return Table(X, y, NO_GROUPS, len(rows) // 5)
 
 
-def main() -> None:
+def main(folder: Path, target: Path) -> None:
     """Write, compare, and only then put the file in its place."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--target", type=Path, default=RESOURCE)
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    folder: Path = arguments.folder
     tables = {
         "concrete": parted(folder / "CCS.npz"),
         "wine": parted(folder / "wine_quality.npz"),
         "parkinson": parkinson(folder / "parkinson.npz"),
         "letter": letter(folder / "letter.dat"),
     }
-    draft = arguments.target.with_suffix(".draft")
-    try:
+    with draft_of(target) as draft:
         write_tables(draft, tables)
         for name, table in tables.items():
             for stored, original in zip(read_table(name, draft), table, strict=True):
                 np.testing.assert_array_equal(stored, original)
             logging.info("%s: content sha256 %s", name, table_sha256(table))
-        draft.replace(arguments.target)
-    finally:
-        draft.unlink(missing_ok=True)
-    logging.info("%s: %.2f MB", arguments.target, arguments.target.stat().st_size / 1e6)
 
 
 if __name__ == "__main__":
-    main()
+    main(*arguments(__doc__, RESOURCE))

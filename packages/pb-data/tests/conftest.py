@@ -1,7 +1,10 @@
 """Small perturbation data with real-looking counts."""
 
+import runpy
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -93,3 +96,18 @@ def described() -> Callable[[PerturbationData, Split], dict[str, set[tuple[objec
         }
 
     return describe
+
+
+@pytest.fixture
+def embed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Path], Path]:
+    """Return a function that runs one of the scripts that embed data, and returns what it made of an original."""
+    scripts = Path(__file__).parents[1] / "scripts"
+    target = tmp_path / "embedded.h5"
+
+    def run(script: str, original: Path) -> Path:
+        monkeypatch.syspath_prepend(scripts)
+        monkeypatch.setattr(sys, "argv", [script, str(original), "--target", str(target)])
+        runpy.run_path(str(scripts / script), run_name="__main__")
+        return target
+
+    return run

@@ -34,7 +34,7 @@ from pb_data import (
 )
 from pb_data.datasets.files import cache_folder, locate
 from pb_data.datasets.published import LIVER_CELL_TYPES
-from pb_data.datasets.registry import check_option
+from pb_data.named import check_option
 from scipy import sparse
 
 ON_FILE = [name for name in DATASETS if not card(name).embedded]

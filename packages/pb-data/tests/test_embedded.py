@@ -1,7 +1,5 @@
 """The embedded matrices and their format."""
 
-import runpy
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,8 +15,6 @@ from pb_data.datasets.embedded import gaps_of, positions_of, read_embedded, writ
 from pb_data.datasets.pbmc import RESOURCE
 from pb_data.hashing import matrix_sha256
 from scipy import sparse
-
-SCRIPT = Path(__file__).parents[1] / "scripts" / "embed_kang.py"
 
 
 @given(st.lists(st.sets(st.integers(0, 65_535), max_size=6), max_size=8))
@@ -83,16 +79,13 @@ def test_interferon_genes_rise_and_lineage_genes_do_not() -> None:
 
 
 def test_the_script_embeds_and_compares(
-    make_cells: Callable[..., AnnData], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_cells: Callable[..., AnnData], tmp_path: Path, embed: Callable[[str, Path], Path]
 ) -> None:
     cells = make_cells()
     cells.obs = cells.obs.astype("category").assign(empty=pd.Categorical(["x"] * cells.n_obs, categories=["w", "x"]))
     cells.X = sparse.csr_matrix(cells.X.multiply(np.arange(60) % 7 != 3))  # genes without any count
     cells.write_h5ad(tmp_path / "original.h5ad")
-    target = tmp_path / "embedded.h5"
-    monkeypatch.setattr(sys, "argv", ["embed", str(tmp_path / "original.h5ad"), "--target", str(target)])
-    runpy.run_path(str(SCRIPT), run_name="__main__")
-    counts, obs, genes = read_embedded(target)
+    counts, obs, genes = read_embedded(embed("embed_kang.py", tmp_path / "original.h5ad"))
     np.testing.assert_array_equal(counts.toarray(), cells.X.toarray())
     pd.testing.assert_frame_equal(obs, anndata.read_h5ad(tmp_path / "original.h5ad").obs, check_names=False)
     assert genes.tolist() == cells.var_names.tolist()

@@ -1,9 +1,9 @@
 """Labelled sets: what the registry says, what the readers give, and what is not to be had."""
 
 import json
-import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,6 @@ from pb_data.labelled import papalexi, tables
 from pb_data.labelled.registry import LABELLED, get_labelled
 from scipy import sparse
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
 EMBEDDED = [name for name in labelled_names() if labelled_card(name).embedded]
 
 
@@ -204,7 +203,7 @@ def test_listing_imports_nothing_heavy() -> None:
     assert result.stdout.strip() == "[]"
 
 
-def test_the_script_embeds_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_script_embeds_tables(tmp_path: Path, embed: Callable[[str, Path], Path]) -> None:
     rng = np.random.default_rng(0)
     for name in ("CCS", "wine_quality"):
         X = rng.normal(size=(10, 3))
@@ -213,9 +212,7 @@ def test_the_script_embeds_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     people = np.column_stack([[60] * 4 + [61] * 6, rng.normal(size=10), [0] * 7 + [1] * 3])
     np.savez(tmp_path / "parkinson.npz", X=people, y=people[:, :2], ids=order)
     (tmp_path / "letter.dat").write_text("1,2,A\n3,4,Z\n5,6,B\n7,8,C\n9,10,A\n")
-    target = tmp_path / "tables.h5"
-    monkeypatch.setattr(sys, "argv", ["embed", str(tmp_path), "--target", str(target)])
-    runpy.run_path(str(SCRIPTS / "embed_tabular.py"), run_name="__main__")
+    target = embed("embed_tabular.py", tmp_path)
     held = tables.read_table("parkinson", target)
     np.testing.assert_array_equal(held.X, people[order].astype(np.float32))
     np.testing.assert_array_equal(held.groups, np.array([0] * 4 + [1] * 3 + [2] * 3)[order])
@@ -223,7 +220,7 @@ def test_the_script_embeds_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert tables.read_table("letter", target).y[:, 0].tolist() == [0, 25, 1, 2, 0]
 
 
-def test_the_script_embeds_the_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_script_embeds_the_screen(tmp_path: Path, embed: Callable[[str, Path], Path]) -> None:
     rng = np.random.default_rng(0)
     obs = pd.DataFrame(
         {
@@ -236,9 +233,6 @@ def test_the_script_embeds_the_screen(tmp_path: Path, monkeypatch: pytest.Monkey
     )
     counts = sparse.csr_matrix(rng.poisson(0.7, (200, 9)).astype(np.float32))
     AnnData(counts, obs=obs, var=pd.DataFrame(index=[f"g{i}" for i in range(9)])).write_h5ad(tmp_path / "x.h5ad")
-    target = tmp_path / "embedded.h5"
-    monkeypatch.setattr(sys, "argv", ["embed", str(tmp_path / "x.h5ad"), "--target", str(target)])
-    runpy.run_path(str(SCRIPTS / "embed_papalexi.py"), run_name="__main__")
-    kept, columns, _ = read_embedded(target)
+    kept, columns, _ = read_embedded(embed("embed_papalexi.py", tmp_path / "x.h5ad"))
     np.testing.assert_array_equal(kept.toarray(), counts.toarray())
     assert columns["response_n_umis"].astype(int).tolist() == obs["response_n_umis"].tolist()

@@ -1,7 +1,6 @@
 """The two embedded screens: content, checksum, keys, and the splits they are for."""
 
-import runpy
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import anndata
@@ -16,7 +15,6 @@ from pb_data.hashing import matrix_sha256
 from pb_data.preprocess import PreprocessSettings
 from scipy import sparse
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "embed_screens.py"
 SCREENS = ("norman", "mcfaline")
 
 
@@ -84,7 +82,7 @@ def test_the_cards_preprocessing_keeps_every_gene(name: str) -> None:
     assert fitted.genes == data.adata.var_names.tolist()
 
 
-def test_the_script_embeds_and_compares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_script_embeds_and_compares(tmp_path: Path, embed: Callable[[str, Path], Path]) -> None:
     rng = np.random.default_rng(0)
     obs = pd.DataFrame(
         {"dose": "1", "condition": rng.choice(["control", "A+B"], 30), "cell_type": "x", "dataset": "y"},
@@ -94,10 +92,7 @@ def test_the_script_embeds_and_compares(tmp_path: Path, monkeypatch: pytest.Monk
     X.indices = X.indices.astype(np.int64)
     cells = AnnData(X, obs=obs, var=pd.DataFrame(index=[f"g{i}" for i in range(9)]))
     cells.write_h5ad(tmp_path / "original.h5ad")
-    target = tmp_path / "embedded.h5"
-    monkeypatch.setattr(sys, "argv", ["embed", str(tmp_path / "original.h5ad"), "--target", str(target)])
-    runpy.run_path(str(SCRIPT), run_name="__main__")
-    expression, obs, genes = read_embedded(target)
+    expression, obs, genes = read_embedded(embed("embed_screens.py", tmp_path / "original.h5ad"))
     np.testing.assert_array_equal(expression.toarray(), X.toarray().astype(np.float32))
     original = anndata.read_h5ad(tmp_path / "original.h5ad").obs
     pd.testing.assert_frame_equal(obs, original[["condition", "cell_type", "dataset"]], check_names=False)

@@ -1,6 +1,9 @@
 """What the tests of twins and properties share; they run this file, since test modules cannot import each other."""
 
+import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 K = 4  # classes of the drawn problems
 
@@ -16,7 +19,44 @@ def mean(values):
     return sum(values) / len(values)
 
 
+def twin_test(twins, grid, *, without_ties=()):
+    """Make the test that holds every loss, at its defaults and at points of its grid, against its twin."""
+    cases = [(name, parameters) for name in twins for parameters in [{}, *grid.get(name, [])]]
+
+    @pytest.mark.parametrize(("name", "parameters"), cases)
+    @given(data=st.data())
+    @settings(max_examples=15, deadline=None, derandomize=True)
+    def test_equals_its_twin(name, parameters, data, problem, styles):
+        drawn = problem(
+            name,
+            data.draw(st.integers(0, 10**6)),
+            data.draw(st.integers(1, 7)),
+            data.draw(st.sampled_from(("random",) if name in without_ties else styles)),
+            data.draw(st.sampled_from([None, 1, 3])),
+            **parameters,
+        )
+        value, expected = float(drawn.value()), twins[name](*drawn.lists(), **drawn.numbers())
+        assert value == pytest.approx(expected, rel=1e-10, abs=1e-10), (value, expected)
+
+    return test_equals_its_twin
+
+
 # for properties ------------------------------------------------------------------------------------------------------
+
+
+def property_test(properties):
+    """Make the test that tries every property on drawn problems; `properties` lists them by loss."""
+    cases = [
+        pytest.param(name, each, id=f"{name}-{each.__name__}") for name, all_ in properties.items() for each in all_
+    ]
+
+    @pytest.mark.parametrize(("name", "holds"), cases)
+    @given(seed=st.integers(0, 10**6), n=st.integers(2, 8), heads=st.sampled_from([None, 1, 2]))
+    @settings(max_examples=5, deadline=None, derandomize=True)
+    def test_property(name, holds, seed, n, heads, problem):
+        holds(problem(name, seed, n, "random", heads))
+
+    return test_property
 
 
 def close(a, b, tolerance=1e-9):

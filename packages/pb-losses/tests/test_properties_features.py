@@ -5,10 +5,7 @@ import runpy
 from pathlib import Path
 
 import pb_losses
-import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 shared = runpy.run_path(str(Path(__file__).with_name("shared.py")))
 close = shared["close"]
@@ -170,14 +167,7 @@ def test_every_loss_declares_its_properties():
     assert set(PROPERTIES) == {name for name in pb_losses.LOSSES if pb_losses.loss_info(name).kind == "features"}
 
 
-@pytest.mark.parametrize(
-    ("name", "holds"),
-    [pytest.param(name, holds, id=f"{name}-{holds.__name__}") for name, all_ in PROPERTIES.items() for holds in all_],
-)
-@given(seed=st.integers(0, 10**6), n=st.integers(2, 8), heads=st.sampled_from([None, 1, 2]))
-@settings(max_examples=5, deadline=None, derandomize=True)
-def test_property(name, holds, seed, n, heads, problem):
-    holds(problem(name, seed, n, "random", heads))
+test_property = shared["property_test"](PROPERTIES)
 
 
 def test_descending_rnc_orders_the_features():

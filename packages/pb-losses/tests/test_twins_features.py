@@ -6,7 +6,6 @@ from itertools import product
 from pathlib import Path
 
 import pb_losses
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -91,23 +90,9 @@ def test_every_loss_has_a_twin():
     assert set(TWINS) == {name for name in pb_losses.LOSSES if pb_losses.loss_info(name).kind == "features"}
 
 
-@pytest.mark.parametrize(
-    ("name", "parameters"), [(name, parameters) for name in TWINS for parameters in [{}, *GRID.get(name, [])]]
-)
-@given(data=st.data())
-@settings(max_examples=15, deadline=None, derandomize=True)
-def test_equals_its_twin(name, parameters, data, problem, styles):
-    if name == "ranksim":  # its ties have their own test
-        styles = ("random",)
-    drawn = problem(
-        name,
-        data.draw(st.integers(0, 10**6)),
-        data.draw(st.integers(1, 7)),
-        data.draw(st.sampled_from(styles)),
-        data.draw(st.sampled_from([None, 1, 3])),
-        **parameters,
-    )
-    assert float(drawn.value()) == pytest.approx(TWINS[name](*drawn.lists(), **drawn.numbers()), rel=1e-10, abs=1e-10)
+test_equals_its_twin = shared["twin_test"](
+    TWINS, GRID, without_ties=["ranksim"]
+)  # the ties of ranksim have their own test
 
 
 @given(seed=st.integers(0, 10**6))

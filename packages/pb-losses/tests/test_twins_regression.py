@@ -5,10 +5,7 @@ import runpy
 from pathlib import Path
 
 import pb_losses
-import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 shared = runpy.run_path(str(Path(__file__).with_name("shared.py")))
 flatten = shared["flatten"]
@@ -117,21 +114,7 @@ def test_every_loss_has_a_twin():
     assert set(TWINS) == {name for name in pb_losses.LOSSES if pb_losses.loss_info(name).kind == "regression"}
 
 
-@pytest.mark.parametrize(
-    ("name", "parameters"), [(name, parameters) for name in TWINS for parameters in [{}, *GRID.get(name, [])]]
-)
-@given(data=st.data())
-@settings(max_examples=15, deadline=None, derandomize=True)
-def test_equals_its_twin(name, parameters, data, problem, styles):
-    drawn = problem(
-        name,
-        data.draw(st.integers(0, 10**6)),
-        data.draw(st.integers(1, 7)),
-        data.draw(st.sampled_from(styles)),
-        data.draw(st.sampled_from([None, 1, 3])),
-        **parameters,
-    )
-    assert float(drawn.value()) == pytest.approx(TWINS[name](*drawn.lists(), **drawn.numbers()), rel=1e-10, abs=1e-10)
+test_equals_its_twin = shared["twin_test"](TWINS, GRID)
 
 
 def test_far_as_the_authors_compute_it(problem):

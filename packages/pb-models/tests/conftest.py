@@ -89,3 +89,21 @@ def predicted_elsewhere(problem: Problem, tmp_path):
         return [np.load(tmp_path / f"{i}.npy") for i in range(len(models))]
 
     return predict
+
+
+@pytest.fixture
+def reproduced():
+    """Return what fits a model twice, torch's own random state differing, and holds the second to the first."""
+
+    def fit_twice(fit):
+        torch.manual_seed(0)
+        first = fit()
+        torch.manual_seed(99)
+        before = torch.get_rng_state()
+        second = fit()
+        assert torch.equal(torch.get_rng_state(), before), "the caller's random state is left alone"
+        for name, array in first._state().items():
+            np.testing.assert_array_equal(array, second._state()[name])
+        return first
+
+    return fit_twice

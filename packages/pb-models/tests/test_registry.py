@@ -5,7 +5,7 @@ from typing import get_args
 
 import pb_models
 import pytest
-from pb_models import registry
+from pb_data import named
 from pb_models.base import Model
 from pb_models.registry import MODELS, MadeFor, ModelEntry, create, get_model, model_entries, model_names
 
@@ -79,14 +79,14 @@ def test_overrides_leave_the_profile_alone():
 
 def test_installed_packages_add_models(monkeypatch):
     point = EntryPoint("theirs", "pb_models.scgen:ScGen", "pb.models")
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == "pb.models" else [])
+    monkeypatch.setattr(named, "entry_points", lambda group: [point] if group == "pb.models" else [])
     assert model_entries()["theirs"].path == point.value
     assert get_model("theirs").name == "scgen"
 
 
 def test_a_taken_name_is_refused(monkeypatch):
     point = EntryPoint("scgen", "other:Model", "pb.models")
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    monkeypatch.setattr(named, "entry_points", lambda group: [point])
     with pytest.raises(ValueError, match=r"takes the name of pb_models.scgen:ScGen"):
         model_entries()
 

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pb_cli.console import messages, output
-from pb_cli.costs import cost_cells, cost_heads
+from pb_cli.costs import KIND, cost_cells, cost_heads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -190,7 +190,7 @@ def _legend(board: "Leaderboard", metrics: list[str], *, ranked: bool, costs: bo
     if ranked:
         parts.append("rank: models that share a letter do not differ")
     if costs:
-        parts.append("time: median of fit and prediction of a task; memory: largest peak")
+        parts.append(f"time: of fit and prediction; {KIND}")
     if any(board.goals[name].direction == "target" for name in metrics):
         parts.append("→ nearest to its target is best")
     return Text("; ".join(parts), style="dim")

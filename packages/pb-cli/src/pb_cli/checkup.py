@@ -146,7 +146,10 @@ def _writable(folder: Path) -> bool:
 
 
 def slurm() -> Iterator[Finding]:
-    """Ask Slurm for its version and its limit of an array's size, where there is a Slurm."""
+    """Ask Slurm for its version and its limit of an array's size, where there is a Slurm.
+
+    Only --array needs one: what is missing or set up for no cluster is no fault, a cluster that does not answer is.
+    """
     from pb_cli.slurm import SlurmError, call, max_array_size
 
     commands = {name: shutil.which(name) for name in ("sbatch", "squeue", "scontrol", "sacct")}
@@ -157,16 +160,23 @@ def slurm() -> Iterator[Finding]:
     needed = [name for name in absent if name != "sacct"]
     mend = f"{', '.join(needed)} must be on the path too: is this a login node?" if needed else ""
     there = ", ".join(name for name in commands if name not in absent)
-    yield Finding("slurm", "commands", there, "broken" if needed else "ok", mend)
+    yield Finding("slurm", "commands", there, "note" if needed else "ok", mend)
     if needed:
         return
     try:
         yield Finding("slurm", "version", call("sbatch", "--version", seconds=SECONDS).strip())
         yield Finding("slurm", "elements of one job", f"{max_array_size(seconds=SECONDS):,}")
     except SlurmError as error:
-        *_, last = str(error).splitlines()
-        yield Finding("slurm", "answer", last, "broken", "is the controller up? try: scontrol ping")
+        yield _silence(str(error))
     yield from _site()
+
+
+def _silence(words: str) -> Finding:
+    """Tell a Slurm that knows of no cluster from one whose cluster does not answer."""
+    if "configuration source" in words:  # what its commands say where there is no slurm.conf
+        return Finding("slurm", "answer", "set up for no cluster: --array needs a login node of one")
+    *_, last = words.splitlines()
+    return Finding("slurm", "answer", last, "broken", "is the controller up? try: scontrol ping")
 
 
 def _site() -> Iterator[Finding]:

@@ -8,18 +8,30 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "Cost", "cost_cells", "cost_heads", "cost_records", "read_costs", "summarise", "task_seconds"]
+__all__ = [
+    "COLUMNS",
+    "KIND",
+    "Cost",
+    "cost_cells",
+    "cost_heads",
+    "cost_records",
+    "read_costs",
+    "summarise",
+    "task_seconds",
+]
 
 COLUMNS = ("seconds", "peak_memory_bytes", "peak_gpu_memory_bytes", "n_parameters")
-_READ = ("fit_seconds", "predict_seconds", *COLUMNS[1:], "device_name")
+KIND = "times are medians over a model's tasks, memory is their largest peak"
+_TIMES = ("fit_seconds", "predict_seconds", "cpu_seconds")
+_READ = (*_TIMES, *COLUMNS[1:], "device_name")
 _HEADS = ("time", "memory", "GPU\nmemory", "param-\neters")
 
 
 class Cost(NamedTuple):
     """What the tasks of one model have cost; NaN where it is not known.
 
-    `seconds` of fit and prediction are the median over tasks, those trained together sharing theirs; peaks of memory
-    (bytes) and numbers of parameters are the largest.
+    Seconds (`seconds`: fit and prediction) are medians over tasks, those trained together sharing theirs; peaks of
+    memory (bytes) and numbers of parameters are the largest.
     """
 
     n_tasks: int
@@ -28,6 +40,9 @@ class Cost(NamedTuple):
     peak_gpu_memory_bytes: float
     n_parameters: float
     devices: tuple[str, ...]
+    fit_seconds: float
+    predict_seconds: float
+    cpu_seconds: float
 
 
 def task_seconds(costs: Mapping[str, Any]) -> float:
@@ -56,10 +71,12 @@ def summarise(tasks: "pd.DataFrame") -> dict[tuple[str, str], Cost]:
 
 
 def _cost(rows: "pd.DataFrame") -> Cost:
-    seconds = rows["fit_seconds"].astype(float) + rows["predict_seconds"].astype(float).fillna(0)
+    fit, predict, processor = (rows[name].astype(float) for name in _TIMES)
     memory, gpu_memory, parameters = (float(rows[name].astype(float).max()) for name in COLUMNS[1:])
     devices = tuple(sorted(set(rows["device_name"].dropna().astype(str))))
-    return Cost(len(rows), float(seconds.median()), memory, gpu_memory, parameters, devices)
+    times = (float(each.dropna().median()) for each in (fit + predict.fillna(0), fit, predict, processor))
+    seconds, *parts = times
+    return Cost(len(rows), seconds, memory, gpu_memory, parameters, devices, *parts)
 
 
 def cost_records(costs: Mapping[tuple[str, str], Cost]) -> list[dict[str, Any]]:

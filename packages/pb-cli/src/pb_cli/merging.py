@@ -1,13 +1,14 @@
 """Merging the results of many tasks: which are whole and belong here, and reading them all at once."""
 
 import csv
-import hashlib
 import io
 import json
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pb_data.hashing import file_sha256
 
 from pb_cli.plan import Task
 
@@ -24,7 +25,7 @@ SCORES = "metrics.csv"
 def file_record(folder: Path) -> dict[str, dict[str, object]]:
     """Say how large each file of a finished task is, and what its scores hash to."""
     sizes = {path.name: {"bytes": path.stat().st_size} for path in sorted(folder.iterdir()) if path.is_file()}
-    hashes = {SCORES: {"sha256": _sha256(folder / SCORES)}} if SCORES in sizes else {}
+    hashes = {SCORES: {"sha256": file_sha256(folder / SCORES)}} if SCORES in sizes else {}
     return {name: {**record, **hashes.get(name, {})} for name, record in sizes.items() if name != "log.txt"}
 
 
@@ -68,7 +69,7 @@ def _problem(task: Task, path: Path, *, scores_only: bool) -> str:
             continue
         if not file.is_file() or ("bytes" in written and file.stat().st_size != written["bytes"]):
             return f"{name} is missing or half-written."
-        if "sha256" in written and _sha256(file) != written["sha256"]:
+        if "sha256" in written and file_sha256(file) != written["sha256"]:
             return f"{name} was changed after it was written."
     return ""
 
@@ -93,8 +94,3 @@ def read_tables(paths: Sequence[Path]) -> "pd.DataFrame":
         whole = Path(folder) / "joined.csv"
         whole.write_text(joined.getvalue(), encoding="utf-8", newline="")
         return merge_tables([read_table(whole), *others])
-
-
-def _sha256(path: Path) -> str:
-    """Hash a small file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -7,18 +7,24 @@ from typing import TYPE_CHECKING, Any
 import click
 from pb_eval.metric import DRAWS
 
+from pb_cli.completing import complete
+from pb_cli.experiment import PRESETS
+
 if TYPE_CHECKING:
     from pb_data import PerturbationData
 
 __all__ = [
     "KEY_FLAGS",
     "bootstrap_option",
+    "condition_options",
     "data_options",
+    "names_option",
     "open_data",
     "out_options",
     "out_path",
     "parse_options",
     "parse_settings",
+    "split_options",
 ]
 
 KEY_FLAGS = (
@@ -43,7 +49,8 @@ bootstrap_option = click.option(
 
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of a data set and the flags that describe a user's own file."""
-    flags = [
+    return _added(
+        command,
         click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the data set."),
         click.option("--context-key", help="obs column of the contexts (cell type, species, patient)."),
         click.option("--perturbation-key", help="obs column of the perturbations."),
@@ -53,7 +60,42 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--control-dose", type=float, help="Dose of control cells.  [default: 0]"),
         click.option("--batch-key", help="obs column of donors or batches, if there is one."),
         click.option("--separator", help="Text between the parts of a combined perturbation's label, such as +."),
-    ]
+    )
+
+
+def condition_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the flags that choose conditions of the data."""
+    return _added(
+        command,
+        click.option(
+            "--perturbation", "perturbations", multiple=True, help="Keep only these perturbations.  [default: all]"
+        ),
+        click.option("--dose", "doses", multiple=True, help="Keep only these doses, such as 1,10.  [default: all]"),
+    )
+
+
+def split_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the flags that say what a benchmark costs, on which genes, and how it is split."""
+    splits = complete("splits")
+    return _added(
+        command,
+        click.option("--preset", type=click.Choice(list(PRESETS)), help="How much it costs.  [default: full]"),
+        click.option("--n-genes", type=click.IntRange(min=1), help="Number of highly variable genes."),
+        click.option("--fit-on", type=click.Choice(["training", "all-cells"]), help="Cells to fit preprocessing on."),
+        click.option("--split", shell_complete=splits, help="A split of `pb ls splits`.  [default: leave-context-out]"),
+        click.option("--split-seed", type=int, help="Seed of the split.  [default: 0]"),
+        click.option("--target-controls", help="The held-out context's controls: train+input or input-only."),
+        click.option("--controls", help="Input and reference controls: shared or disjoint."),
+    )
+
+
+def names_option(what: str, words: str) -> Callable[..., Any]:
+    """Take names of models or metrics, in lists with commas or repeated."""
+    return click.option(f"--{what}", f"{what}s", multiple=True, shell_complete=complete(f"{what}s"), help=words)
+
+
+def _added(command: Callable[..., Any], *flags: Callable[..., Any]) -> Callable[..., Any]:
+    """Add flags in the order in which the help is to list them."""
     for flag in reversed(flags):
         command = flag(command)
     return command

@@ -1,13 +1,14 @@
 """An experiment becomes a table of tasks; a task is one line, and everything it does follows from that line."""
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pb_data.hashing import canonical_json, text_sha256
 
 from pb_cli.experiment import PRESETS, Experiment
 from pb_cli.names import split_names, suggest
@@ -44,7 +45,7 @@ class Task:
     @cached_property
     def id(self) -> str:
         """First twelve hex digits of the SHA-256 of the line."""
-        return hashlib.sha256(_canonical(self.to_dict()).encode()).hexdigest()[:12]
+        return text_sha256(canonical_json(self.to_dict()))[:12]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields of the line; a dose only where there is one."""
@@ -269,7 +270,7 @@ def model_settings(model: str, profile: str, experiment: Experiment) -> dict[str
 
 def to_lines(tasks: Iterable[Task]) -> str:
     """Write tasks as JSON lines, `id` first."""
-    return "".join(_canonical({"id": task.id} | task.to_dict()) + "\n" for task in tasks)
+    return "".join(canonical_json({"id": task.id} | task.to_dict()) + "\n" for task in tasks)
 
 
 def read_plan(path: Path, only: Container[str] | None = None) -> list[Task]:
@@ -300,8 +301,3 @@ def _kind_of(record: Mapping[str, Any]) -> type[Task]:
     from pb_cli.supervised.task import SupervisedTask
 
     return SupervisedTask
-
-
-def _canonical(value: Mapping[str, Any]) -> str:
-    """JSON with the keys of nested objects sorted, one line, no blanks: the same text for the same content."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

@@ -18,7 +18,6 @@ the id between: 100,000 tasks make 256 folders of some hundred each.
 """
 
 import fcntl
-import hashlib
 import json
 import shutil
 import tempfile
@@ -28,6 +27,8 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from pb_data.hashing import file_sha256, text_sha256
 
 from pb_cli.files import entries, keep_log, move, umask, write_text
 from pb_cli.plan import Task, read_plan, to_lines
@@ -80,7 +81,7 @@ class RunFolder:
             raise ValueError(msg)
         else:
             lines = to_lines(tasks)
-            record = record | {"n_tasks": len(tasks), "plan_sha256": hashlib.sha256(lines.encode()).hexdigest()}
+            record = record | {"n_tasks": len(tasks), "plan_sha256": text_sha256(lines)}
             write_text(self.path / "run.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
             write_text(self._plan, lines)
         for folder in ("tasks", "failed"):
@@ -98,7 +99,7 @@ class RunFolder:
             msg = f"{self.path} holds no run: there is no plan.jsonl. `pb bench --out {self.path}` makes one."
             raise ValueError(msg)
         planned = self.record.get("plan_sha256")
-        if planned is not None and hashlib.sha256(self._plan.read_bytes()).hexdigest() != planned:
+        if planned is not None and file_sha256(self._plan) != planned:
             msg = f"{self._plan} was changed after planning: run.json has another hash. Restore it, or plan anew."
             raise ValueError(msg)
         return read_plan(self._plan, only)

@@ -1,12 +1,10 @@
-"""Content hashes that do not depend on the platform."""
+"""Content hashes that do not depend on the platform; reading this file imports nothing heavy."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,6 +59,8 @@ def matrix_sha256(
     row) and row pointers as little-endian int64; then one line each of cell names, gene names and, for each obs column
     in order, its name and its values as text.
     """
+    import numpy as np
+
     digest = hashlib.sha256()
     arrays: list[tuple[NDArray[Any], str]] = [(X.data, values), (X.indices, "<i8"), (X.indptr, "<i8")]
     for array, dtype in arrays:

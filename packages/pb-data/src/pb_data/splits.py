@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from pb_data.hashing import canonical_json, text_sha256
+from pb_data.named import look_up
 from pb_data.nearest import nearest
 
 if TYPE_CHECKING:
@@ -185,11 +185,7 @@ def get_split(name: str) -> SplitRule:
     ValueError
         Where no split has this name.
     """
-    if name not in SPLITS:
-        msg = f"there is no split {name!r}{nearest(name, SPLITS)} (choose from: {', '.join(SPLITS)})"
-        raise ValueError(msg)
-    module, _, attribute = SPLITS[name].partition(":")
-    rule: SplitRule = getattr(import_module(module), attribute)
+    rule: SplitRule = look_up("there is no split", name, SPLITS)
     return rule
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 from importlib.metadata import PackageNotFoundError, version
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from pb_data.hashing import file_sha256
 from safetensors.numpy import load_file, save_file
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def write_checkpoint(folder: Path, description: Mapping[str, Any], arrays: Mappi
         new = Path(scratch) / "new"
         new.mkdir()
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, new / WEIGHTS)
-        weights = {"versions": package_versions(), "weights_sha256": _sha256(new / WEIGHTS)}
+        weights = {"versions": package_versions(), "weights_sha256": file_sha256(new / WEIGHTS)}
         full = {"format": FORMAT, **description, **weights}
         (new / DESCRIPTION).write_text(json.dumps(full, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         if folder.exists():
@@ -94,16 +94,11 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     if not path.is_file():
         msg = f"{path} is missing beside {DESCRIPTION}; the model has to be saved again"
         raise FileNotFoundError(msg)
-    if (found := _sha256(path)) != description["weights_sha256"]:
+    if (found := file_sha256(path)) != description["weights_sha256"]:
         named = description["weights_sha256"][:12]
         msg = f"{path} has checksum {found[:12]}, {DESCRIPTION} names {named}: the two files do not belong together"
         raise ValueError(msg)
     return Checkpoint(description, load_file(path))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def package_versions() -> dict[str, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, NamedTuple
+
+from pb_data.nearest import nearest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,8 +61,7 @@ def check_perturbation(model: Model, perturbation: str) -> None:
     if model.unseen_perturbations:
         msg = f"{perturbation!r} names no perturbation: it is the control label, or a part of it is blank"
         raise ValueError(msg)
-    near = get_close_matches(perturbation, model.doses, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = nearest(perturbation, model.doses)
     msg = f"{model.name} has not seen the perturbation {perturbation!r}{hint} (seen: {', '.join(model.doses)})"
     raise ValueError(msg)
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-from importlib import import_module
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from pb_data.named import installed, look_up
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -177,10 +176,7 @@ def model_entries() -> dict[str, ModelEntry]:
         Where an installed package claims the name of another model.
     """
     found = dict(MODELS)
-    for point in entry_points(group="pb.models"):
-        if point.name in found:
-            msg = f"the installed entry point {point.name!r} ({point.value}) takes the name of {found[point.name].path}"
-            raise ValueError(msg)
+    for point in installed("pb.models", {name: entry.path for name, entry in MODELS.items()}):
         origin = point.dist.name if point.dist is not None else point.value
         found[point.name] = ModelEntry(point.value, f"Model of the installed package {origin}.", profiles=())
     return found
@@ -210,14 +206,8 @@ def get_model(name: str) -> type[Model]:
     >>> get_model("scgen").__name__
     'ScGen'
     """
-    entries = model_entries()
-    if name not in entries:
-        near = get_close_matches(name, entries, n=2)
-        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-        msg = f"there is no model {name!r}{hint} (choose from: {', '.join(entries)})"
-        raise ValueError(msg)
-    module, _, attribute = entries[name].path.partition(":")
-    model: type[Model] = getattr(import_module(module), attribute)
+    paths = {known: entry.path for known, entry in model_entries().items()}
+    model: type[Model] = look_up("there is no model", name, paths)
     return model
 
 

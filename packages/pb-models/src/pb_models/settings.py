@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import types
-from difflib import get_close_matches
 from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
+
+from pb_data.nearest import nearest
 
 __all__ = ["Settings"]
 
@@ -53,9 +54,8 @@ class Settings:
         names = [field.name for field in dataclasses.fields(self)]
         for name in changes:
             if name not in names:
-                near = get_close_matches(name, names, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                msg = f"{type(self).__name__} has no setting {name!r}{hint} (choose from: {', '.join(names) or 'none'})"
+                known = f"{nearest(name, names)} (choose from: {', '.join(names) or 'none'})"
+                msg = f"{type(self).__name__} has no setting {name!r}{known}"
                 raise ValueError(msg)
         return dataclasses.replace(self, **changes)
 

@@ -8,7 +8,7 @@ import click
 from pb_cli.completing import complete
 from pb_cli.console import messages, output, print_json
 from pb_cli.names import DataProblem, split_names, usage_errors
-from pb_cli.options import data_options, keys_from_flags, open_data, parse_options
+from pb_cli.options import data_options, keys_from_flags, names_option, open_data, parse_options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,13 +35,7 @@ _STYLES = {"sound": "dim", "unclear": "dim", "no value": "dim"}
 )
 @click.option("--hold-out", help="The unit whose cells are used, by name or index.  [default: the first]")
 @click.option("--perturbation", help="Its perturbation.  [default: the first]")
-@click.option(
-    "--metric",
-    "metrics",
-    multiple=True,
-    shell_complete=complete("metrics"),
-    help="Names, as in `pb ls metrics`.  [default: all]",
-)
+@names_option("metric", "Names, as in `pb ls metrics`.  [default: all]")
 @click.option("--n-genes", default=1000, show_default=True, type=click.IntRange(min=1), help="Most variable genes.")
 @click.option("--cells", default=64, show_default=True, type=click.IntRange(min=8), help="Cells of a group, at most.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of the draws of cells.")

@@ -15,9 +15,19 @@ from pb_cli.completing import complete
 from pb_cli.console import count, messages, print_data, print_json
 from pb_cli.display import clock
 from pb_cli.execute import Options
-from pb_cli.experiment import PRESETS, Experiment, read_experiment
+from pb_cli.experiment import Experiment, read_experiment
 from pb_cli.names import split_names, usage_errors
-from pb_cli.options import bootstrap_option, data_options, keys_from_flags, open_data, parse_options, parse_settings
+from pb_cli.options import (
+    bootstrap_option,
+    condition_options,
+    data_options,
+    keys_from_flags,
+    names_option,
+    open_data,
+    parse_options,
+    parse_settings,
+    split_options,
+)
 from pb_cli.plan import Plan, make_plan
 from pb_cli.store import RunFolder
 from pb_cli.submission import (
@@ -37,28 +47,13 @@ __all__ = ["bench"]
 )
 @click.option("--data", type=click.Path(path_type=Path), help="Your own .h5ad, or the file of --dataset.")
 @data_options
-@click.option("--perturbation", "perturbations", multiple=True, help="Keep these perturbations.  [default: all]")
-@click.option("--dose", "doses", multiple=True, help="Keep these doses, such as 1,10.  [default: all]")
-@click.option(
-    "--model",
-    "models",
-    multiple=True,
-    shell_complete=complete("models"),
-    help="Names, name:profile, `all` or `baselines`.  [default: baselines]",
-)
+@condition_options
+@names_option("model", "Names, name:profile, `all` or `baselines`.  [default: baselines]")
 @click.option("--no-baselines", is_flag=True, help="Do not add the baselines that were not named.")
 @click.option("--hold-out", multiple=True, help="Units of the split (names or indices), or `all`.  [default: all]")
 @click.option("--seed", "seeds", multiple=True, help="Seeds of the models.  [default: 1]")
-@click.option("--preset", type=click.Choice(list(PRESETS)), help="How much it costs.  [default: full]")
-@click.option("--n-genes", type=click.IntRange(min=1), help="Number of highly variable genes.")
-@click.option("--fit-on", type=click.Choice(["training", "all-cells"]), help="Cells that preprocessing is fitted on.")
 @click.option("--set", "settings", multiple=True, metavar="MODEL.SETTING=VALUE", help="Change a model's setting.")
-@click.option(
-    "--split", shell_complete=complete("splits"), help="A split of `pb ls splits`.  [default: leave-context-out]"
-)
-@click.option("--split-seed", type=int, help="Seed of the split.  [default: 0]")
-@click.option("--target-controls", help="The held-out context's controls: train+input or input-only.")
-@click.option("--controls", help="Input and reference controls: shared or disjoint.")
+@split_options
 @supervised_options
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/DATASET-PRESET]")
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="Processes.")

@@ -15,9 +15,9 @@ from pb_cli.commands.bench import overrides
 from pb_cli.completing import complete
 from pb_cli.console import messages, output, print_json
 from pb_cli.display import clock
-from pb_cli.experiment import PRESETS, Experiment
+from pb_cli.experiment import Experiment
 from pb_cli.names import DataProblem, split_names, usage_errors
-from pb_cli.options import data_options, open_data
+from pb_cli.options import condition_options, data_options, names_option, open_data, split_options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,32 +43,11 @@ LEGEND = (
 )
 @click.option("--data", type=click.Path(path_type=Path), help="Your own .h5ad, or the file of DATASET.")
 @data_options
-@click.option("--perturbation", "perturbations", multiple=True, help="Keep these perturbations.  [default: all]")
-@click.option("--dose", "doses", multiple=True, help="Keep these doses, such as 1,10.  [default: all]")
-@click.option(
-    "--model",
-    "models",
-    multiple=True,
-    shell_complete=complete("models"),
-    help="Baselines that are the negative control.  [default: quick ones]",
-)
-@click.option(
-    "--metric",
-    "metrics",
-    multiple=True,
-    shell_complete=complete("metrics"),
-    help="Metrics of `pb ls metrics`.  [default: the default ones]",
-)
+@condition_options
+@names_option("model", "Baselines that are the negative control.  [default: quick ones]")
+@names_option("metric", "Metrics of `pb ls metrics`.  [default: the default ones]")
 @click.option("--hold-out", multiple=True, help="Units of the split (names or indices), or `all`.  [default: all]")
-@click.option("--preset", type=click.Choice(list(PRESETS)), help="How much it costs.  [default: full]")
-@click.option("--n-genes", type=click.IntRange(min=1), help="Number of highly variable genes.")
-@click.option("--fit-on", type=click.Choice(["training", "all-cells"]), help="Cells that preprocessing is fitted on.")
-@click.option(
-    "--split", shell_complete=complete("splits"), help="A split of `pb ls splits`.  [default: leave-context-out]"
-)
-@click.option("--split-seed", type=int, help="Seed of the split.  [default: 0]")
-@click.option("--target-controls", help="The held-out context's controls: train+input or input-only.")
-@click.option("--controls", help="Input and reference controls: shared or disjoint.")
+@split_options
 @click.option("--draws", default=4, show_default=True, type=click.IntRange(min=1), help="Random halves of each unit.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Seed of the halves.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write a row per unit and metric, .csv or .parquet.")

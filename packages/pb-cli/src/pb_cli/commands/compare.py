@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pb_cli.completing import complete
 from pb_cli.console import messages, output, print_json
 from pb_cli.names import DataProblem, split_names, suggest
+from pb_cli.options import names_option
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,20 +21,8 @@ _PAIRS = 28  # of eight models: more fill screens
 
 @click.command("compare", short_help="Test which models of a run differ.")
 @click.argument("results", metavar="RUN|RESULTS", type=click.Path(path_type=Path))
-@click.option(
-    "--metric",
-    "metrics",
-    multiple=True,
-    shell_complete=complete("metrics"),
-    help="Names, or `all`.  [default: the one that ranks the models]",
-)
-@click.option(
-    "--model",
-    "models",
-    multiple=True,
-    shell_complete=complete("models"),
-    help="Compare these only: fewer pairs need fewer split units.",
-)
+@names_option("metric", "Names, or `all`.  [default: the one that ranks the models]")
+@names_option("model", "Compare these only: fewer pairs need fewer split units.")
 @click.option("--test", type=click.Choice(["wilcoxon", "sign-flip"]), default="wilcoxon", show_default=True)
 @click.option("--level", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True)
 @click.option("--figure", type=click.Path(path_type=Path), help="Draw mean ranks and ties to a .svg, .png or .pdf.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pb_cli.board import number
+from pb_cli.costs import summarise
 from pb_cli.report.blocks import Block, Cell, Column, Figure, Fold, Prose, Row, Table
 from pb_cli.report.leaderboard import ARROWS, signed
 from pb_cli.report.material import Material, records
@@ -60,7 +61,8 @@ def _table(board: Board, metrics: list[str], material: Material) -> Table:
     columns += [Column("p"), Column("p (Holm)"), Column("seconds")]
     caption = (
         f"{board.dataset}, folds {board.split}: mean ± standard deviation over folds, of test rows. Bold: best; ‡: no "
-        f"better than the best baseline by {first}. p: paired t-test over folds against the best loss by {first}."
+        f"better than the best baseline by {first}. p: paired t-test over folds against the best loss by {first}. "
+        "Seconds: median over seeds."
     )
     return Table(caption, columns, rows, can_filter=True)
 
@@ -74,13 +76,10 @@ def _by_model(board: Board) -> dict[str, dict[str, dict[Any, Any]]]:
 
 
 def _seconds(board: Board, material: Material) -> dict[str, float]:
-    """Mean seconds of a task of each model on these folds."""
+    """Median seconds of a task of each model on these folds."""
     ids = [task.id for task in material.done if getattr(task, "label_of_split", "") == board.split]
-    costs = material.costs[material.costs["task"].isin(ids)]
-    if "fit_seconds" not in costs:
-        return {}
-    means = costs.groupby("model")["fit_seconds"].mean()
-    return {str(model): float(value) for model, value in means.items()}
+    costs = summarise(material.costs[material.costs["task"].isin(ids)])
+    return {model: cost.fit_seconds for (model, _), cost in costs.items() if not np.isnan(cost.fit_seconds)}
 
 
 def _score(cell: dict[Any, Any] | None) -> Cell:

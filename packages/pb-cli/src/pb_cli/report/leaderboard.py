@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pb_cli.board import SHOWN, board_of, comparison_of, label, number
+from pb_cli.costs import KIND, summarise
 from pb_cli.report.blocks import Block, Cell, Column, Prose, Row, Table
 from pb_cli.report.material import Material, records
 
@@ -29,8 +30,8 @@ _COSTS = {
     "fit_seconds": _Kind("fit, s", 1, ".1f"),
     "predict_seconds": _Kind("predict, s", 1, ".2f"),
     "cpu_seconds": _Kind("processor, s", 1, ".1f"),
-    "peak_memory_bytes": _Kind("memory, MB", 2**20, ",.0f"),
-    "peak_gpu_memory_bytes": _Kind("GPU memory, MB", 2**20, ",.0f"),
+    "peak_memory_bytes": _Kind("memory, MiB", 2**20, ",.0f"),
+    "peak_gpu_memory_bytes": _Kind("GPU memory, MiB", 2**20, ",.0f"),
     "n_parameters": _Kind("parameters", 1, ",.0f"),
 }
 
@@ -173,7 +174,7 @@ def score_table(standing: Standing, costs: "pd.DataFrame") -> Table:
     caption = (
         f"Mean over {n_units} held-out unit{'s' * (n_units != 1)}, ± standard deviation over seeds. Bold: best; "
         "*: best baseline. Rank: 1 + the number of models that are significantly better, so that ties share it; models "
-        "with a common letter do not differ. Costs are means of one task."
+        f"with a common letter do not differ. Costs: {KIND}."
     )
     return Table(caption, columns, rows, can_filter=True)
 
@@ -223,13 +224,12 @@ def _number(value: float) -> Cell:
 
 
 def _spent(costs: "pd.DataFrame") -> tuple[list[str], dict[Any, list[Cell]]]:
-    """Mean costs of one task by model, and the heads of those that are known of any."""
-    done = costs[costs["status"] == "done"].reindex(columns=["model", "profile", *_COSTS])
-    means = done.groupby(["model", "profile"], sort=False)[list(_COSTS)].mean()
-    known = [name for name in _COSTS if means[name].notna().any()]
+    """Write what each model's tasks have cost, and the heads of those costs that are known of any."""
+    found = summarise(costs)
+    known = [name for name in _COSTS if any(not math.isnan(getattr(cost, name)) for cost in found.values())]
     cells = {
-        key: [_cost(value / _COSTS[name].unit, _COSTS[name].form) for name, value in zip(known, values, strict=True)]
-        for key, values in zip(means.index, means[known].to_numpy(), strict=True)
+        key: [_cost(getattr(cost, name) / _COSTS[name].unit, _COSTS[name].form) for name in known]
+        for key, cost in found.items()
     }
     return [_COSTS[name].head for name in known], cells
 

@@ -155,7 +155,7 @@ def _tasks(material: Material) -> Block:
             Row([*map(Cell, texts), *(_amount(row[name], 1 if "seconds" in name else 2**20) for name in costs)])
         )
     columns = [Column(name.replace("_", " "), is_number=False) for name in names]
-    columns += [Column(name) for name in ("fit, s", "predict, s", "memory, MB")]
+    columns += [Column(name) for name in ("fit, s", "predict, s", "memory, MiB")]
     return Table("Every task of the plan", columns, rows, can_filter=True)
 
 

@@ -9,12 +9,14 @@ import numpy as np
 from scipy import sparse
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import pandas as pd
+    from anndata import AnnData
     from numpy.typing import NDArray
 
-__all__ = ["gaps_of", "positions_of", "read_embedded", "write_embedded"]
+__all__ = ["gaps_of", "positions_of", "read_embedded", "read_embedded_cells", "write_embedded"]
 
 
 def gaps_of(positions: NDArray[np.integer[Any]], starts: NDArray[np.integer[Any]]) -> NDArray[np.uint16]:
@@ -113,3 +115,17 @@ def read_embedded(path: Path) -> tuple[sparse.csr_matrix, pd.DataFrame, pd.Index
         obs = pd.DataFrame(columns, index=pd.Index(file["cells"][:].astype(str), dtype=object))
         genes = pd.Index(file["genes"][:].astype(str), dtype=object)
     return by_gene.tocsr(), obs, genes
+
+
+def read_embedded_cells(path: Path, keep: Callable[[pd.DataFrame], pd.Series]) -> AnnData:
+    """Return the cells that `keep` marks in obs, without the categories that none of them has."""
+    import pandas as pd
+    from anndata import AnnData
+
+    X, obs, genes = read_embedded(path)
+    kept = keep(obs).to_numpy()
+    if not kept.all():
+        X, obs = X[kept], obs[kept].copy()
+        for column in obs:
+            obs[column] = obs[column].cat.remove_unused_categories()
+    return AnnData(X, obs=obs, var=pd.DataFrame(index=genes))

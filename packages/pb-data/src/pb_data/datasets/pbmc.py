@@ -9,6 +9,7 @@ from pb_data.datasets.cards import Dataset, DatasetCard
 from pb_data.keys import Keys
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
 
 __all__ = ["PBMC", "RESOURCE", "read_pbmc"]
@@ -26,19 +27,13 @@ def read_pbmc(_path: None = None, *, singlets: bool = True, megakaryocytes: bool
     megakaryocytes
         Keep the 132 megakaryocytes, which the reference benchmark's seven cell types do not contain.
     """
-    import pandas as pd
-    from anndata import AnnData
+    from pb_data.datasets.embedded import read_embedded_cells
 
-    from pb_data.datasets.embedded import read_embedded
+    def keep(obs: pd.DataFrame) -> pd.Series:
+        donors, types = obs["multiplets"], obs["cell_type"]
+        return ((donors == "singlet") | (not singlets)) & ((types != "Megakaryocytes") | megakaryocytes)
 
-    counts, obs, genes = read_embedded(RESOURCE)
-    keep = (obs["multiplets"] == "singlet") | (not singlets)
-    keep &= (obs["cell_type"] != "Megakaryocytes") | megakaryocytes
-    if not keep.all():
-        counts, obs = counts[keep.to_numpy()], obs[keep].copy()
-        for column in obs:
-            obs[column] = obs[column].cat.remove_unused_categories()
-    return AnnData(counts, obs=obs, var=pd.DataFrame(index=genes))
+    return read_embedded_cells(RESOURCE, keep)
 
 
 PBMC = Dataset(

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
-from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pb_data.datasets.cards import Dataset, DatasetCard, PerturbationData
 from pb_data.hashing import file_sha256
 from pb_data.keys import Keys
-from pb_data.nearest import nearest
+from pb_data.named import complete_options, installed, look_up
 from pb_data.problems import DataFileError
 
 if TYPE_CHECKING:
@@ -39,13 +36,7 @@ def dataset_entries() -> dict[str, str]:
     ValueError
         Where an installed package claims the name of another data set.
     """
-    found = dict(DATASETS)
-    for point in entry_points(group="pb.datasets"):
-        if point.name in found:
-            msg = f"the installed entry point {point.name!r} ({point.value}) takes the name of {found[point.name]}"
-            raise ValueError(msg)
-        found[point.name] = point.value
-    return found
+    return DATASETS | {point.name: point.value for point in installed("pb.datasets", DATASETS)}
 
 
 def dataset_names() -> list[str]:
@@ -67,12 +58,7 @@ def get_dataset(name: str) -> Dataset:
     ValueError
         Where no data set has this name; the nearest names are suggested.
     """
-    entries = dataset_entries()
-    if name not in entries:
-        msg = f"there is no data set {name!r}{nearest(name, entries)} (choose from: {', '.join(entries)})"
-        raise ValueError(msg)
-    module, _, attribute = entries[name].partition(":")
-    dataset: Dataset = getattr(import_module(module), attribute)
+    dataset: Dataset = look_up("there is no data set", name, dataset_entries())
     return dataset
 
 
@@ -121,7 +107,7 @@ def load(name: str, *, path: str | PathLike[str] | None = None, **options: Any) 
     from pb_data.schema import check
 
     dataset = get_dataset(name)
-    options = complete_options(dataset, options)
+    options = complete_options(dataset.card.name, dataset.read, options)
     file = locate(dataset.card, path)
     sha256 = dataset.card.sha256 if file is None else file_sha256(file)
     adata = dataset.read(file, **options)
@@ -135,41 +121,6 @@ def load(name: str, *, path: str | PathLike[str] | None = None, **options: Any) 
         "keys": dataset.card.keys.to_dict(),
     }
     return PerturbationData(adata, dataset.card.keys, name, source)
-
-
-def complete_options(dataset: Dataset, options: dict[str, Any]) -> dict[str, Any]:
-    """Return all of a reader's options, given or default.
-
-    Raises
-    ------
-    ValueError
-        Where an option is unknown to the reader, or its value is of another kind than the default.
-    """
-    parameters = inspect.signature(dataset.read).parameters.values()
-    defaults = {
-        parameter.name: parameter.default for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY
-    }
-    for name in options:
-        if name not in defaults:
-            choices = f"options: {', '.join(defaults)}" if defaults else "it has none"
-            msg = f"data set {dataset.card.name!r} has no option {name!r}{nearest(name, defaults)} ({choices})"
-            raise ValueError(msg)
-        check_option(dataset.card.name, name, options[name], defaults[name])
-    return {**defaults, **options}
-
-
-def check_option(dataset: str, option: str, value: Any, default: Any) -> None:
-    """Raise where a value is of another kind than the default; a default of None takes anything."""
-    kinds: dict[type, tuple[tuple[type, ...], str]] = {
-        bool: ((bool,), "true or false"),
-        int: ((int,), "a whole number"),
-        float: ((int, float), "a number"),
-        str: ((str,), "a text"),
-    }
-    kind, wanted = kinds.get(type(default), ((object,), ""))
-    if not isinstance(value, kind) or (isinstance(value, bool) and type(default) in (int, float)):
-        msg = f"option {option} of {dataset!r} is {value!r}; write {wanted}"
-        raise ValueError(msg)
 
 
 def load_source(source: dict[str, Any]) -> PerturbationData:

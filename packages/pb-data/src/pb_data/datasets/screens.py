@@ -35,17 +35,9 @@ def read_mcfaline(_path: None = None) -> AnnData:
 
 def read_screen(name: str) -> AnnData:
     """Read the cells of one screen, named as in the column `dataset`."""
-    import pandas as pd
-    from anndata import AnnData
+    from pb_data.datasets.embedded import read_embedded_cells
 
-    from pb_data.datasets.embedded import read_embedded
-
-    expression, obs, genes = read_embedded(RESOURCE)
-    keep = (obs["dataset"] == name).to_numpy()
-    obs = obs[keep].copy()
-    for column in obs:
-        obs[column] = obs[column].cat.remove_unused_categories()
-    return AnnData(expression[keep], obs=obs, var=pd.DataFrame(index=genes))
+    return read_embedded_cells(RESOURCE, lambda obs: obs["dataset"] == name)
 
 
 NORMAN = Dataset(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from pb_data.hashing import canonical_json, text_sha256
-from pb_data.nearest import nearest
+from pb_data.named import look_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,11 +97,7 @@ def get_fold_rule(name: str) -> FoldRule:
     ValueError
         Where no folds have this name.
     """
-    if name not in FOLDS:
-        msg = f"there are no folds {name!r}{nearest(name, FOLDS)} (choose from: {', '.join(FOLDS)})"
-        raise ValueError(msg)
-    module, _, attribute = FOLDS[name].partition(":")
-    rule: FoldRule = getattr(import_module(module), attribute)
+    rule: FoldRule = look_up("there are no folds", name, FOLDS)
     return rule
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from pb_data.hashing import file_sha256, text_sha256
 from pb_data.labelled.cards import LabelledCard, LabelledData, LabelledDataset, Task
+from pb_data.named import complete_options, look_up
 from pb_data.nearest import nearest
 from pb_data.problems import DataFileError
 
@@ -48,11 +47,7 @@ def get_labelled(name: str) -> LabelledDataset:
     ValueError
         Where no labelled set has this name; the nearest names are suggested.
     """
-    if name not in LABELLED:
-        msg = f"there is no labelled data set {name!r}{nearest(name, LABELLED)} (choose from: {', '.join(LABELLED)})"
-        raise ValueError(msg)
-    module, _, attribute = LABELLED[name].partition(":")
-    dataset: LabelledDataset = getattr(import_module(module), attribute)
+    dataset: LabelledDataset = look_up("there is no labelled data set", name, LABELLED)
     return dataset
 
 
@@ -99,7 +94,7 @@ def load_labelled(name: str, *, task: Task, path: str | PathLike[str] | None = N
     """
     dataset = get_labelled(name)
     require_task(name, task, dataset.card.tasks)
-    options = complete_options(dataset, options)
+    options = complete_options(dataset.card.name, dataset.read, options)
     files = find_files(dataset, path)
     data = dataset.read(files, task, **options)
     checksum = joint_sha256(files) if files else dataset.card.sha256
@@ -123,24 +118,6 @@ def require_task(name: str, task: str, tasks: Sequence[str]) -> None:
         able = [other for other in LABELLED if task in labelled_card(other).tasks]
         msg = f"data set {name!r} has labels for {' and '.join(tasks)}, not for {task}; {', '.join(able)} have"
         raise ValueError(msg)
-
-
-def complete_options(dataset: LabelledDataset, options: dict[str, Any]) -> dict[str, Any]:
-    """Return all of a reader's options, given or default.
-
-    Raises
-    ------
-    ValueError
-        Where an option is unknown to the reader.
-    """
-    parameters = inspect.signature(dataset.read).parameters.values()
-    defaults = {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
-    for option in options:
-        if option not in defaults:
-            choices = f"options: {', '.join(defaults)}" if defaults else "it has none"
-            msg = f"data set {dataset.card.name!r} has no option {option!r}{nearest(option, defaults)} ({choices})"
-            raise ValueError(msg)
-    return {**defaults, **options}
 
 
 def find_files(dataset: LabelledDataset, path: str | PathLike[str] | None) -> list[Path]:
