@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -14,6 +13,7 @@ from pb_eval.distributions import cut
 from pb_eval.genes import rank_up_regulated
 from pb_eval.matrix import Matrix, Moments, linear
 from pb_eval.reference import Cells, Reference
+from pb_eval.threads import once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ class Resampled(Cells):
         seed = (self.seed, self._stream, size)
         return self.remember(("counts", size), lambda: bootstrap.resample_counts(size, self.draws, seed))
 
-    @cached_property
+    @once
     def moments(self) -> Moments:
         """Mean and variance (n - 1) of each gene in each resample."""
         counts, n_cells = self.counts(self.n_cells), self.n_cells
@@ -59,7 +59,7 @@ class Resampled(Cells):
         variance = (square - mean**2) * n_cells / max(n_cells - 1, 1)
         return Moments(mean, np.where(variance > _ROUNDING * square, variance, 0.0), n_cells)
 
-    @cached_property
+    @once
     def linear_mean(self) -> NDArray[np.float64]:
         """Mean of each gene before log1p in each resample."""
         return weighted_means(self.matrix, self.counts(self.n_cells), linear)

@@ -1,6 +1,6 @@
 """Optimal transport between two groups of cells, exact and entropic.
 
-POT is imported where it is used: it looks for every deep learning library there is, which takes seconds.
+POT is imported where it is used: it imports every deep learning library there is, which takes seconds.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from pb_eval.distances import centred
 
@@ -42,6 +41,7 @@ def wasserstein(x: NDArray[np.float64], y: NDArray[np.float64], power: int = 1) 
     5.0
     """
     import ot
+    from scipy.spatial.distance import cdist
 
     cost = cdist(x, y, "euclidean") ** power
     return float(ot.emd2([], [], cost, numItermax=10_000_000) ** (1 / power))
