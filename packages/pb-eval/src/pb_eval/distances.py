@@ -24,6 +24,7 @@ __all__ = [
     "median_distance",
     "mmd_linear",
     "mmd_rbf",
+    "projections",
     "sliced_wasserstein",
     "squared_blocks",
     "squared_energy_distance",
@@ -215,10 +216,22 @@ def sliced_wasserstein(x: NDArray[np.float64], y: NDArray[np.float64], seed: int
     >>> sliced_wasserstein(np.array([[0.0], [2.0]]), np.array([[7.0], [5.0]]))
     5.0
     """
+    first, second = (np.sort(projections(group, seed), axis=1) for group in (x, y))
+    return float(np.sqrt(np.mean((first - second) ** 2)))
+
+
+def projections(x: NDArray[np.float64], seed: int = 0) -> NDArray[np.float64]:
+    """Project cells on 200 seeded directions of length 1, ``(directions, cells)``.
+
+    Examples
+    --------
+    >>> projections(np.array([[2.0]]))[:2]
+    array([[2.],
+           [2.]])
+    """
     directions = np.random.RandomState(seed).standard_normal((_PROJECTIONS, x.shape[1]))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    first, second = (np.sort(directions @ group.T, axis=1) for group in (x, y))
-    return float(np.sqrt(np.mean((first - second) ** 2)))
+    return np.asarray(directions @ x.T)
 
 
 def median_distance(groups: Sequence[NDArray[np.float64]], seed: int = 0) -> float:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pb_eval.reference import Cells, Reference
 
 __all__ = [
+    "EXACT_CELLS",
+    "SINKHORN",
     "correlation_distance",
     "cut",
     "distance",
@@ -30,8 +32,8 @@ __all__ = [
 ]
 
 _GENES = 256
-_SINKHORN = 0.5  # epsilon in squared median distances: smaller ones mostly measure that samples are finite
-_EXACT_CELLS = 1000
+SINKHORN = 0.5  # epsilon in squared median distances: smaller ones mostly measure that samples are finite
+EXACT_CELLS = 1000
 
 
 class _Distance(NamedTuple):
@@ -206,10 +208,10 @@ _DISTANCES: dict[str, _Distance] = {
     "mmd_rbf": _Distance(lambda x, y, reference: distances.mmd_rbf(x, y, reference.scale)),
     "mmd_linear": _Distance(lambda x, y, _: distances.mmd_linear(x, y)),
     "sinkhorn": _Distance(
-        lambda x, y, reference: transport.sinkhorn_divergence(x, y, _SINKHORN * reference.scale**2), cells=_EXACT_CELLS
+        lambda x, y, reference: transport.sinkhorn_divergence(x, y, SINKHORN * reference.scale**2), cells=EXACT_CELLS
     ),
-    "wasserstein1": _Distance(lambda x, y, _: transport.wasserstein(x, y, 1), cells=_EXACT_CELLS),
-    "wasserstein2": _Distance(lambda x, y, _: transport.wasserstein(x, y, 2), cells=_EXACT_CELLS),
+    "wasserstein1": _Distance(lambda x, y, _: transport.wasserstein(x, y, 1), cells=EXACT_CELLS),
+    "wasserstein2": _Distance(lambda x, y, _: transport.wasserstein(x, y, 2), cells=EXACT_CELLS),
     "sliced_wasserstein": _Distance(lambda x, y, reference: distances.sliced_wasserstein(x, y, reference.seed)),
     "mean_pairwise": _Distance(lambda x, y, _: distances.mean_pairwise(x, y)),
     "euclidean": _Distance(lambda x, y, _: distances.euclidean(x, y)),

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from scipy import sparse
 
-from pb_eval import bootstrap
+from pb_eval import bootstrap, first_order, transport
 from pb_eval.distances import centred
-from pb_eval.distributions import cut
-from pb_eval.genes import rank_up_regulated
+from pb_eval.distributions import EXACT_CELLS, SINKHORN, cut
 from pb_eval.matrix import Matrix, Moments, linear
+from pb_eval.ranks import RankSums, rank_sum_draws
 from pb_eval.reference import Cells, Reference
 from pb_eval.threads import once
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Resampled", "ResampledReference", "distance", "top", "weighted_means"]
+__all__ = ["Resampled", "ResampledReference", "distance", "weighted_means"]
 
 _ROWS = 256
 _ROUNDING = 1e-13  # of a mean square: what the difference of two moments leaves of a constant gene
@@ -63,6 +63,11 @@ class Resampled(Cells):
     def linear_mean(self) -> NDArray[np.float64]:
         """Mean of each gene before log1p in each resample."""
         return weighted_means(self.matrix, self.counts(self.n_cells), linear)
+
+    @once
+    def rank_sums(self) -> RankSums:
+        """Mann-Whitney statistics of each resample against control."""
+        return rank_sum_draws(self.matrix, self.control.matrix, self.counts(self.n_cells))
 
     @property
     def coordinates(self) -> NDArray[np.float64]:
@@ -150,23 +155,6 @@ def distance(
     return np.divide(error, below, out=np.full_like(error, undefined), where=~(below <= 0))
 
 
-def top(
-    prediction: Resampled, reference: ResampledReference, *, k: int = 100, measure: str = "overlap"
-) -> NDArray[np.float64]:
-    """Likeness of the lists of the up to ``k`` most up-regulated genes of resampled prediction and truth.
-
-    Parameters
-    ----------
-    measure
-        ``overlap`` or ``jaccard``.
-    """
-    truth = reference.truth.remember(("up-regulated", k), lambda: _up_regulated(reference.truth, reference, k))
-    predicted = _up_regulated(prediction, reference, k)
-    common = np.sum(truth & predicted, axis=-1, dtype=np.float64)
-    n_genes = np.sum(truth if measure == "overlap" else truth | predicted, axis=-1)
-    return np.asarray(np.divide(common, n_genes, out=np.full_like(common, np.nan), where=truth.any(axis=-1)))
-
-
 def _block(matrix: Matrix, start: int, values: Callable[[NDArray[Any]], NDArray[Any]] | None) -> NDArray[np.float64]:
     """Rows from ``start``, dense in float64, each value changed: above a twentieth filled, products are faster so."""
     block = matrix[start : start + _ROWS].astype(np.float64)
@@ -236,6 +224,30 @@ def _correlations(group: Cells, genes: NDArray[np.intp], size: int, draws: int) 
     return group.remember(("correlations", size, draws), compute)
 
 
+def _transported(
+    plan: Callable[[Any, Any, Reference], transport.Plan], *, cells: int | None = EXACT_CELLS, root: bool = False
+) -> Callable[[Cells, Resampled, int, Reference], NDArray[np.float64]]:
+    """Transport distances of the principal components, to first order."""
+
+    def draws(first: Cells, second: Resampled, size: int, reference: Reference) -> NDArray[np.float64]:
+        x, y, w, v = _pairs(first, second, size if cells is None else min(size, cells))
+        found = first_order.cost_draws(plan(x, y, reference), w, v)
+        return np.sqrt(np.maximum(found, 0.0)) if root else found
+
+    return draws
+
+
+def _sinkhorn(x: NDArray[np.float64], y: NDArray[np.float64], reference: Reference) -> transport.Plan:
+    epsilon = SINKHORN * reference.scale**2
+    nothing = np.full(len(x), np.nan)
+    return transport.sinkhorn_plan(x, y, epsilon) if epsilon > 0 else transport.Plan(np.nan, nothing, nothing)
+
+
+def _gene_wasserstein(first: Cells, second: Resampled, size: int, _: Reference) -> NDArray[np.float64]:
+    x, y = (cut(group.matrix, size, group.seed) for group in (first, second))
+    return first_order.cost_draws(first_order.gene_plan(x, y), _counts(first, size, second.draws), second.counts(size))
+
+
 _DRAWS: dict[str, Callable[[Any, Any, int, Reference], NDArray[np.float64]]] = {
     "edistance": _energy,
     "edistance_squared": lambda x, y, size, _: 2 * bootstrap.mmd_linear_draws(*_pairs(x, y, size)),
@@ -244,16 +256,11 @@ _DRAWS: dict[str, Callable[[Any, Any, int, Reference], NDArray[np.float64]]] = {
     "mean_pairwise": lambda x, y, size, _: bootstrap.mean_between(*_pairs(x, y, size), bootstrap.roots),
     "euclidean": lambda x, y, size, _: bootstrap.euclidean_draws(*_pairs(x, y, size)),
     "correlation_distance": _correlation,
+    "sinkhorn": _transported(_sinkhorn),
+    "wasserstein1": _transported(lambda x, y, _: transport.wasserstein_plan(x, y, 1)),
+    "wasserstein2": _transported(lambda x, y, _: transport.wasserstein_plan(x, y, 2), root=True),
+    "sliced_wasserstein": _transported(
+        lambda x, y, reference: first_order.sliced_plan(x, y, reference.seed), cells=None, root=True
+    ),
+    "gene_wasserstein": _gene_wasserstein,
 }
-
-
-def _up_regulated(cells: Resampled, reference: Reference, k: int) -> NDArray[np.bool_]:
-    """Whether each gene is among the up to ``k`` with the highest Welch t score above 0, ``(draws, genes)``."""
-    control, own = cells.control.moments, cells.moments
-    with np.errstate(invalid="ignore", divide="ignore"):
-        score = (own.mean - control.mean) / np.sqrt(own.variance / own.n_cells + control.variance / control.n_cells)
-    score = np.where(np.isnan(score), 0.0, score)
-    listed = np.zeros(score.shape, dtype=bool)
-    order = rank_up_regulated(score, cells.shift, reference.genes)
-    np.put_along_axis(listed, order[..., :k], values=True, axis=-1)
-    return listed & (score > 0) & (cells.shift > 0)
