@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from pb_eval import ranking
+from pb_eval import Reference, evaluate, fit_basis, intervals, ranking, split_half
 from pb_eval.ordering import ordered_blocks
 from pb_eval.ranks import rank_sum_draws, rank_sums, rank_sums_of_parts
 from pb_eval.threads import once, spread, threads
@@ -70,16 +70,21 @@ def test_codes_turn_back_into_values(dtype):
     assert block.keys.size == np.count_nonzero(stacked)
 
 
-def test_the_number_of_threads_changes_no_number(monkeypatch):
-    monkeypatch.setattr("pb_eval.ordering._KEYS", 28)
-    group, control = groups(np.float32)
+def test_the_number_of_threads_changes_no_bit(unit, monkeypatch):
+    """Scores, intervals and ceilings, with blocks so small that there are several of each kind."""
+    for module, name, size in (("ordering", "_KEYS", 200), ("pairs", "_TILE", 16), ("bootstrap", "_ROWS", 16)):
+        monkeypatch.setattr(f"pb_eval.{module}.{name}", size)
+    monkeypatch.setattr("pb_eval.resampling._ROWS", 8)
+    monkeypatch.setattr("pb_eval.distributions._GENES", 32)
     found = []
     for number in ("1", "3"):
         monkeypatch.setenv("OMP_NUM_THREADS", number)
         assert threads() == int(number)
-        found.append(rank_sums(group, control))
-    np.testing.assert_array_equal(found[0].statistic, found[1].statistic)
-    np.testing.assert_array_equal(found[0].ties, found[1].ties)
+        reference = Reference(unit.truth, sparse.csr_matrix(unit.control), unit.genes, fit_basis(unit.training, 5))
+        scores = evaluate(unit.prediction, reference)
+        bounds = intervals(unit.prediction, reference, scores, draws=20)
+        found.append((scores, bounds, split_half(reference, draws=2)))
+    assert repr(found[0]) == repr(found[1])
 
 
 def test_pieces_run_in_several_threads_and_their_pieces_in_one(monkeypatch):

@@ -38,7 +38,7 @@ Statistic = Literal["U", "V"]
 
 
 def squared_blocks(
-    x: NDArray[np.float64], y: NDArray[np.float64] | None = None, *, upper: bool = False
+    x: NDArray[np.float64], y: NDArray[np.float64] | None = None
 ) -> Iterator[tuple[int, NDArray[np.float64]]]:
     """Squared Euclidean distances of blocks of rows of one group to another, or to the same, ``(rows, cells)``.
 
@@ -50,8 +50,6 @@ def squared_blocks(
     ----------
     x, y
         ``(cells, dimensions)``; without ``y`` the pairs are those within ``x``, a cell with itself at distance 0.
-    upper
-        Leave out the columns before the block's first row, which repeat earlier blocks; only without ``y``.
 
     Examples
     --------
@@ -62,14 +60,13 @@ def squared_blocks(
     other = x if y is None else y
     x_norms, y_norms = np.einsum("cd,cd->c", x, x), np.einsum("cd,cd->c", other, other)
     for start in range(0, len(x), _ROWS):
-        first = start if upper else 0
-        squared = x[start : start + _ROWS] @ other[first:].T
+        squared = x[start : start + _ROWS] @ other.T
         squared *= -2.0
         squared += x_norms[start : start + _ROWS, None]
-        squared += y_norms[first:]
+        squared += y_norms
         np.maximum(squared, 0.0, out=squared)
         if y is None:
-            np.fill_diagonal(squared[:, start - first :], 0.0)
+            np.fill_diagonal(squared[:, start:], 0.0)
         yield start, squared
 
 

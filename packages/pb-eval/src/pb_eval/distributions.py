@@ -9,6 +9,7 @@ import numpy as np
 from pb_eval import distances, transport
 from pb_eval.distances import distance_sum, energy_distance
 from pb_eval.matrix import Matrix, Numbers, as_matrix, moments, subsample
+from pb_eval.threads import spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,11 +80,12 @@ def gene_wasserstein(x: Matrix, y: Matrix) -> float:
     0.5
     """
     readers = [_columns(group) for group in (x, y)]
-    total = 0.0
-    for start in range(0, x.shape[1], _GENES):
+
+    def block(start: int) -> float:
         first, second = (np.sort(read(start, start + _GENES), axis=1) for read in readers)
-        total += float(np.abs(np.subtract(first, second, dtype=np.float64)).sum())
-    return total / int(x.shape[0] * x.shape[1])
+        return float(np.abs(np.subtract(first, second, dtype=np.float64)).sum())
+
+    return sum(spread(block, range(0, x.shape[1], _GENES))) / int(x.shape[0] * x.shape[1])
 
 
 def correlation_distance(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:

@@ -87,16 +87,19 @@ class Block(NamedTuple):
 
     def of(self, chosen: NDArray[np.bool_]) -> Block:
         """Take the values that are chosen."""
-        return self._replace(keys=self.keys[chosen], cells=self.cells[chosen])
+        places = np.flatnonzero(chosen)
+        return self._replace(keys=self.keys.take(places), cells=self.cells.take(places))
 
     def runs(self, n_first: int) -> Runs:
         """Find runs of equal values; the first group are the cells below ``n_first``."""
-        size = self.keys.size
-        starts = np.flatnonzero(np.append(True, self.keys[1:] != self.keys[:-1])[:size])
-        before = np.append(0, np.cumsum(self.cells < n_first, dtype=np.intp))
-        from_first = np.diff(before[np.append(starts, size)])
+        new = np.ones(self.keys.size, dtype=bool)
+        np.not_equal(self.keys[1:], self.keys[:-1], out=new[1:])
+        starts = np.flatnonzero(new)
+        own = (self.cells < n_first).astype(np.intp)
+        from_first = np.add.reduceat(own, starts) if starts.size else own
         keys = self.keys[starts]
-        return Runs(np.diff(starts, append=size), from_first, (keys >> _CODE).astype(np.intp), keys & _LOW > self.zero)
+        lengths, gene = np.diff(starts, append=self.keys.size), (keys >> _CODE).astype(np.intp)
+        return Runs(lengths, from_first, gene, keys & _LOW > self.zero)
 
 
 def ordered_blocks(first: Matrix, second: Matrix) -> list[Callable[[], Block]]:

@@ -87,7 +87,7 @@ def rank_sums_of_parts(
     def rank(make: Callable[[], Block]) -> None:
         block = make()
         for number, (member, size) in enumerate(zip(members, sizes, strict=True)):
-            part = block if member.all() else block.of(member[block.cells])
+            part = block if member.all() else block.of(member.take(block.cells))
             found = _rank_sums(part.runs(n_group), block.n_genes, *size)
             statistic[number, block.genes], ties[number, block.genes] = found
 
@@ -119,6 +119,7 @@ def rank_sum_draws(group: Matrix, control: Matrix, counts: NDArray[np.uint16]) -
     n_group, n_control, n_genes = int(group.shape[0]), int(control.shape[0]), int(group.shape[1])
     statistic, ties = np.empty((2, n_genes, len(counts)))
     drawn = np.ascontiguousarray(counts.T, dtype=np.float64)  # (cells, draws)
+    exact = drawn.astype(np.float32), _tie_term(drawn).astype(np.float32)  # as small whole numbers are
 
     def rank(make: Callable[[], Block]) -> None:
         block = make()
@@ -126,7 +127,7 @@ def rank_sum_draws(group: Matrix, control: Matrix, counts: NDArray[np.uint16]) -
         block = block.of(own)
         run = np.repeat(np.arange(runs.gene.size), runs.from_first)  # of each value of the group
         statistic[block.genes] = _places(block, runs, run, n_group, n_control) @ drawn
-        ties[block.genes] = _resampled_ties(block, runs, run, n_control, drawn)
+        ties[block.genes] = _resampled_ties(block, runs, run, n_control, drawn, *exact)
 
     spread(rank, ordered_blocks(group, control))
     return RankSums(statistic.T, ties.T, n_group, n_control)
@@ -161,17 +162,24 @@ def _places(block: Block, runs: Runs, run: NDArray[np.intp], n_group: int, n_con
 
 
 def _resampled_ties(
-    block: Block, runs: Runs, run: NDArray[np.intp], n_control: int, drawn: NDArray[np.float64]
+    block: Block,
+    runs: Runs,
+    run: NDArray[np.intp],
+    n_control: int,
+    drawn: NDArray[np.float64],
+    counts: NDArray[np.float32],
+    terms: NDArray[np.float32],
 ) -> NDArray[np.float64]:
     """Tie term of each gene of a block in each resample, ``(genes, draws)``."""
     n_genes, gene, controls = block.n_genes, block.gene, runs.lengths - runs.from_first
     single = (runs.lengths == 1)[run]
-    stored, alone = np.zeros((2, n_genes, len(drawn)), dtype=np.float32)  # 0 and 1: small whole numbers are exact
-    stored[gene, block.cells] = 1.0
-    alone[gene[single], block.cells[single]] = 1.0
-    counts = drawn.astype(np.float32)
-    zeros = n_control - _by_gene(runs, controls, n_genes)[:, None] + len(drawn) - stored @ counts
-    ties = _tie_term(zeros) + alone @ (counts**3 - counts)
+    flags = np.zeros((n_genes, len(drawn)), dtype=np.float32)
+    flags[gene, block.cells] = 1.0
+    zeros = n_control - _by_gene(runs, controls, n_genes)[:, None] + len(drawn) - flags @ counts
+    ties = _tie_term(zeros)
+    if single.any():
+        flags[gene, block.cells] = single
+        ties += flags @ terms
     ties += _by_gene(runs, _tie_term(controls) * (runs.from_first == 0), n_genes)[:, None]
     several = np.flatnonzero((runs.lengths > 1) & (runs.from_first > 0))
     if several.size:
@@ -196,4 +204,4 @@ def _by_gene(runs: Runs, values: NDArray[Any], n_genes: int) -> NDArray[np.float
 def _tie_term(lengths: NDArray[Any]) -> NDArray[np.float64]:
     """Return ``t^3 - t`` of runs of t equal values."""
     runs = lengths.astype(np.float64)
-    return runs**3 - runs
+    return (runs * runs - 1) * runs
