@@ -39,7 +39,7 @@ def make(path: Path, n_cells: int, n_genes: int) -> None:
 def run(path: Path, n_threads: int, *more: str) -> tuple[float, float]:
     """Run `pb eval` in a process of its own; processor and wall seconds."""
     command = [sys.executable, "-m", "pb_cli", "eval", str(path), "--group-key", "condition", "--scale", "log1p", *more]
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), str(n_threads))
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), str(n_threads))
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(command, check=True, capture_output=True, env=os.environ | threads)
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)

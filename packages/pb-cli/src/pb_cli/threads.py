@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["cores", "limited_threads"]
+__all__ = ["cores", "limited_threads", "threads_for_pieces"]
 
 VARIABLES = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -34,4 +34,21 @@ def limited_threads(jobs: int) -> Iterator[None]:
     finally:
         for name, value in before.items():
             if value is None:
+                del os.environ[name]
+
+
+@contextmanager
+def threads_for_pieces() -> Iterator[None]:
+    """Leave the cores to the pieces of one computation, and one thread to each product of matrices.
+
+    Threads of a product wait for each other, those of pieces do not; and with one thread a product does not depend on
+    the number of cores. It counts for libraries imported inside the block, and for what the user has not set himself.
+    """
+    unset = [name for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS") if name not in os.environ]
+    with limited_threads(1):
+        os.environ.update(dict.fromkeys(unset, "1"))
+        try:
+            yield
+        finally:
+            for name in unset:
                 del os.environ[name]

@@ -15,6 +15,7 @@ import numpy as np
 
 from pb_eval.distances import centred, squared_blocks
 from pb_eval.matrix import moments
+from pb_eval.threads import spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 _DRAWN = 4_000_000
+_ROWS = 256  # of a block of pairs
 
 
 def resample_counts(n_cells: int, draws: int, seed: int | tuple[int, ...] = 0) -> NDArray[np.uint16]:
@@ -104,12 +106,14 @@ def mean_between(
     w, v
         Counts, ``(draws, cells)``.
     """
-    total, others = np.zeros(len(w)), v.astype(np.float64)
-    for start, squared in squared_blocks(x, y):
-        values = kernel(squared)
-        weights = w[:, start : start + len(values)].astype(np.float64)
-        total += np.einsum("dj,dj->d", weights @ values, others)  # (draws, rows) @ (rows, cells)
-    return total / (len(x) * len(y))
+    others = v.astype(np.float64)
+
+    def of_rows(start: int) -> NDArray[np.float64]:
+        weights = w[:, start : start + _ROWS].astype(np.float64)
+        sums = weights @ kernel(_squared(x[start : start + _ROWS], y))  # (draws, rows) @ (rows, cells)
+        return np.asarray(np.einsum("dj,dj->d", sums, others))
+
+    return np.asarray(np.sum(spread(of_rows, range(0, len(x), _ROWS)), axis=0) / (len(x) * len(y)))
 
 
 def mean_within(x: NDArray[np.float64], w: NDArray[np.uint16], kernel: Kernel) -> NDArray[np.float64]:
@@ -122,14 +126,17 @@ def mean_within(x: NDArray[np.float64], w: NDArray[np.uint16], kernel: Kernel) -
     w
         Counts, ``(draws, cells)``.
     """
-    total, counts = np.zeros(len(w)), w.astype(np.float64)
-    for start, squared in squared_blocks(x, upper=True):
-        values, n_rows = kernel(squared), len(squared)
+    counts = w.astype(np.float64)
+
+    def of_rows(start: int) -> NDArray[np.float64]:
+        values = kernel(_squared(x[start : start + _ROWS], x[start:]))
         np.fill_diagonal(values, 0.0)
+        n_rows = len(values)
         sums = counts[:, start : start + n_rows] @ values  # (draws, rows) @ (rows, cells from start)
-        total += np.einsum("dj,dj->d", sums[:, :n_rows], counts[:, start : start + n_rows])
-        total += 2 * np.einsum("dj,dj->d", sums[:, n_rows:], counts[:, start + n_rows :])
-    return _over_pairs(total, counts)
+        inside = np.einsum("dj,dj->d", sums[:, :n_rows], counts[:, start : start + n_rows])
+        return np.asarray(inside + 2 * np.einsum("dj,dj->d", sums[:, n_rows:], counts[:, start + n_rows :]))
+
+    return _over_pairs(np.sum(spread(of_rows, range(0, len(x), _ROWS)), axis=0), counts)
 
 
 def mmd_linear_draws(
@@ -170,20 +177,26 @@ def correlation_draws(cells: NDArray[np.float64], counts: NDArray[np.uint16]) ->
         ``(draws, cells)``.
     """
     centre = np.where(moments(cells).variance > 0, cells - cells.mean(axis=0), 0.0)
-    weights, n_genes = counts / len(cells), cells.shape[1]
+    weights, n_genes = counts / len(cells), int(cells.shape[1])
     means = weights @ centre
     scales = np.sqrt(np.maximum(weights @ centre**2 - means**2, 0.0))
-    found = np.empty((len(counts), n_genes * (n_genes - 1) // 2))
-    stop = 0
-    for gene in range(n_genes - 1):
-        start, stop, after = stop, stop + n_genes - 1 - gene, slice(gene + 1, None)
+
+    def with_later(gene: int) -> NDArray[np.float64]:
+        after = slice(gene + 1, None)
         covariance = weights @ (centre[:, gene, None] * centre[:, after]) - means[:, gene, None] * means[:, after]
         size = scales[:, gene, None] * scales[:, after]
-        found[:, start:stop] = np.divide(covariance, size, out=np.zeros_like(size), where=size > _TINY)
-    return np.asarray(np.clip(found, -1.0, 1.0))
+        return np.asarray(np.divide(covariance, size, out=np.zeros_like(size), where=size > _TINY))
+
+    return np.asarray(np.clip(np.concatenate(spread(with_later, range(n_genes - 1)), axis=1), -1.0, 1.0))
 
 
 _TINY = 1e-12  # a product of deviations that is rounding: no cell with another value was drawn
+
+
+def _squared(rows: NDArray[np.float64], cells: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Squared distances of a few cells to others, ``(rows, cells)``."""
+    [(_, block)] = squared_blocks(rows, cells)
+    return block
 
 
 def _over_pairs(total: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,23 +12,29 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from pb_eval.halves import draw_halves
+from pb_eval.halves import draw_halves, draw_rows
+from pb_eval.ranks import rank_sums_of_parts
 from pb_eval.reference import Cells, Reference
+from pb_eval.registry import get_metric
 from pb_eval.sampling import enlarged
 from pb_eval.scoring import chosen_metrics, evaluate
+from pb_eval.threads import spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
+    from pb_eval.halves import Halves
     from pb_eval.matrix import Matrix
     from pb_eval.metric import Metric
+    from pb_eval.ranks import RankSums
 
 __all__ = ["DRAWS", "DUPLICATE", "Ceiling", "merit", "scaled", "split_half", "technical_duplicate"]
 
 DRAWS = 4
 DUPLICATE = "technical duplicate"
+_BY_RANK = ("top20", "top100", "significant")  # genes chosen by rank tests
 
 Direction = Literal["higher", "lower", "target"]
 
@@ -82,8 +88,7 @@ def split_half(
     """
     chosen = chosen_metrics(reference, metrics)
     unknown = [metric.name for metric in chosen if metric.sampling == "unknown"]
-    half = _mean_scores(reference, [metric.name for metric in chosen], 2, draws, seed)
-    quarter = _mean_scores(reference, unknown, 4, draws, seed)
+    half, quarter = _mean_scores(reference, {2: [metric.name for metric in chosen], 4: unknown}, draws, seed)
     n_cells = reference.truth.n_cells
     factor, step = n_cells / max(1, n_cells // 2), (n_cells // 2) / max(1, n_cells // 4)
 
@@ -192,13 +197,55 @@ def scaled(
         return np.asarray(np.where(apart, (v - f) / np.where(apart, room, 1.0), np.nan), dtype=np.float64)
 
 
-def _mean_scores(reference: Reference, metrics: Sequence[str], parts: int, draws: int, seed: int) -> dict[str, float]:
-    """Mean score over the draws in which it is defined."""
-    if min(reference.truth.n_cells, reference.control.n_cells) < 2 * parts or not metrics:
-        return dict.fromkeys(metrics, np.nan)
-    found = []
-    for draw in range(draws):
+def _mean_scores(
+    reference: Reference, wanted: Mapping[int, Sequence[str]], draws: int, seed: int
+) -> list[dict[str, float]]:
+    """Mean score over the draws in which it is defined, for each number of parts the metrics wanted."""
+    n_cells = min(reference.truth.n_cells, reference.control.n_cells)
+    pieces = [
+        (parts, draw) for parts, names in wanted.items() if names and n_cells >= 2 * parts for draw in range(draws)
+    ]
+    metrics = [get_metric(name) for parts, _ in pieces for name in wanted[parts]]
+    sums = _rank_sums(reference, pieces, seed) if any(metric.gene_set in _BY_RANK for metric in metrics) else {}
+    if any(metric.space == "pca" for metric in metrics):
+        _ = reference.truth.coordinates, reference.control.coordinates  # the halves take theirs
+
+    def score(piece: tuple[int, int]) -> list[float]:
+        parts, draw = piece
         halves = draw_halves(reference, draw, parts=parts, seed=seed)
-        found.append(list(evaluate(halves.duplicate, halves.reference, metrics).values()))
-    table = pd.DataFrame(found, columns=list(metrics))
-    return {str(name): float(value) for name, value in table.mean().items()}
+        _share(reference, halves)
+        for cells, known in zip((halves.reference.truth, halves.duplicate), sums.get(piece, ()), strict=False):
+            cells.rank_sums = known
+        return list(evaluate(halves.duplicate, halves.reference, wanted[parts]).values())
+
+    found = dict(zip(pieces, spread(score, pieces), strict=True))
+    means = []
+    for parts, names in wanted.items():
+        table = pd.DataFrame([found[piece] for piece in pieces if piece[0] == parts], columns=list(names), dtype=float)
+        means.append({str(name): float(value) for name, value in table.mean().items()})
+    return means
+
+
+def _rank_sums(
+    reference: Reference, pieces: Sequence[tuple[int, int]], seed: int
+) -> dict[tuple[int, int], list[RankSums]]:
+    """Rank sums of both sides of each draw, from one order of all cells."""
+    sides = []
+    for parts, draw in pieces:
+        truth, control = draw_rows(reference, draw, parts=parts, seed=seed)
+        sides += [(truth.truth, control.truth), (truth.duplicate, control.duplicate)]
+    found = rank_sums_of_parts(reference.truth.matrix, reference.control.matrix, sides)
+    return {piece: found[2 * number : 2 * number + 2] for number, piece in enumerate(pieces)}
+
+
+def _share(reference: Reference, halves: Halves) -> None:
+    """Give the halves the coordinates of their cells, where these are known."""
+    sides = (
+        (halves.reference.truth, reference.truth, halves.truth.truth),
+        (halves.duplicate, reference.truth, halves.truth.duplicate),
+        (halves.reference.control, reference.control, halves.control.truth),
+        (halves.duplicate.control, reference.control, halves.control.duplicate),
+    )
+    for part, whole, rows in sides:
+        if "coordinates" in vars(whole):
+            part.coordinates = whole.coordinates[rows]

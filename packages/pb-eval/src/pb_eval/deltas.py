@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
 
 from pb_eval.genes import sign_agreement
 from pb_eval.matrix import ROUNDING, Numbers
 from pb_eval.means import pearson, r2_score
+from pb_eval.ranking import midranks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +73,7 @@ def spearman(truth: NDArray[np.float64], prediction: NDArray[np.float64]) -> NDA
     >>> float(spearman(np.array([1.0, 2.0, 3.0]), np.array([10.0, 20.0, 15.0])).round(9))
     0.5
     """
-    return pearson(stats.rankdata(truth, axis=-1), stats.rankdata(prediction, axis=-1))
+    return pearson(midranks(truth), midranks(prediction))
 
 
 def residual(cells: Cells, training_shift: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -24,6 +24,7 @@ __all__ = [
     "median_distance",
     "mmd_linear",
     "mmd_rbf",
+    "projections",
     "sliced_wasserstein",
     "squared_blocks",
     "squared_energy_distance",
@@ -37,7 +38,7 @@ Statistic = Literal["U", "V"]
 
 
 def squared_blocks(
-    x: NDArray[np.float64], y: NDArray[np.float64] | None = None, *, upper: bool = False
+    x: NDArray[np.float64], y: NDArray[np.float64] | None = None
 ) -> Iterator[tuple[int, NDArray[np.float64]]]:
     """Squared Euclidean distances of blocks of rows of one group to another, or to the same, ``(rows, cells)``.
 
@@ -49,8 +50,6 @@ def squared_blocks(
     ----------
     x, y
         ``(cells, dimensions)``; without ``y`` the pairs are those within ``x``, a cell with itself at distance 0.
-    upper
-        Leave out the columns before the block's first row, which repeat earlier blocks; only without ``y``.
 
     Examples
     --------
@@ -61,14 +60,13 @@ def squared_blocks(
     other = x if y is None else y
     x_norms, y_norms = np.einsum("cd,cd->c", x, x), np.einsum("cd,cd->c", other, other)
     for start in range(0, len(x), _ROWS):
-        first = start if upper else 0
-        squared = x[start : start + _ROWS] @ other[first:].T
+        squared = x[start : start + _ROWS] @ other.T
         squared *= -2.0
         squared += x_norms[start : start + _ROWS, None]
-        squared += y_norms[first:]
+        squared += y_norms
         np.maximum(squared, 0.0, out=squared)
         if y is None:
-            np.fill_diagonal(squared[:, start - first :], 0.0)
+            np.fill_diagonal(squared[:, start:], 0.0)
         yield start, squared
 
 
@@ -215,10 +213,22 @@ def sliced_wasserstein(x: NDArray[np.float64], y: NDArray[np.float64], seed: int
     >>> sliced_wasserstein(np.array([[0.0], [2.0]]), np.array([[7.0], [5.0]]))
     5.0
     """
+    first, second = (np.sort(projections(group, seed), axis=1) for group in (x, y))
+    return float(np.sqrt(np.mean((first - second) ** 2)))
+
+
+def projections(x: NDArray[np.float64], seed: int = 0) -> NDArray[np.float64]:
+    """Project cells on 200 seeded directions of length 1, ``(directions, cells)``.
+
+    Examples
+    --------
+    >>> projections(np.array([[2.0]]))[:2]
+    array([[2.],
+           [2.]])
+    """
     directions = np.random.RandomState(seed).standard_normal((_PROJECTIONS, x.shape[1]))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    first, second = (np.sort(directions @ group.T, axis=1) for group in (x, y))
-    return float(np.sqrt(np.mean((first - second) ** 2)))
+    return np.asarray(directions @ x.T)
 
 
 def median_distance(groups: Sequence[NDArray[np.float64]], seed: int = 0) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 from pb_eval import distances, transport
 from pb_eval.distances import distance_sum, energy_distance
 from pb_eval.matrix import Matrix, Numbers, as_matrix, moments, subsample
+from pb_eval.threads import spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from pb_eval.reference import Cells, Reference
 
 __all__ = [
+    "EXACT_CELLS",
+    "SINKHORN",
     "correlation_distance",
     "cut",
     "distance",
@@ -30,8 +33,8 @@ __all__ = [
 ]
 
 _GENES = 256
-_SINKHORN = 0.5  # epsilon in squared median distances: smaller ones mostly measure that samples are finite
-_EXACT_CELLS = 1000
+SINKHORN = 0.5  # epsilon in squared median distances: smaller ones mostly measure that samples are finite
+EXACT_CELLS = 1000
 
 
 class _Distance(NamedTuple):
@@ -77,11 +80,12 @@ def gene_wasserstein(x: Matrix, y: Matrix) -> float:
     0.5
     """
     readers = [_columns(group) for group in (x, y)]
-    total = 0.0
-    for start in range(0, x.shape[1], _GENES):
+
+    def block(start: int) -> float:
         first, second = (np.sort(read(start, start + _GENES), axis=1) for read in readers)
-        total += float(np.abs(np.subtract(first, second, dtype=np.float64)).sum())
-    return total / int(x.shape[0] * x.shape[1])
+        return float(np.abs(np.subtract(first, second, dtype=np.float64)).sum())
+
+    return sum(spread(block, range(0, x.shape[1], _GENES))) / int(x.shape[0] * x.shape[1])
 
 
 def correlation_distance(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
@@ -206,10 +210,10 @@ _DISTANCES: dict[str, _Distance] = {
     "mmd_rbf": _Distance(lambda x, y, reference: distances.mmd_rbf(x, y, reference.scale)),
     "mmd_linear": _Distance(lambda x, y, _: distances.mmd_linear(x, y)),
     "sinkhorn": _Distance(
-        lambda x, y, reference: transport.sinkhorn_divergence(x, y, _SINKHORN * reference.scale**2), cells=_EXACT_CELLS
+        lambda x, y, reference: transport.sinkhorn_divergence(x, y, SINKHORN * reference.scale**2), cells=EXACT_CELLS
     ),
-    "wasserstein1": _Distance(lambda x, y, _: transport.wasserstein(x, y, 1), cells=_EXACT_CELLS),
-    "wasserstein2": _Distance(lambda x, y, _: transport.wasserstein(x, y, 2), cells=_EXACT_CELLS),
+    "wasserstein1": _Distance(lambda x, y, _: transport.wasserstein(x, y, 1), cells=EXACT_CELLS),
+    "wasserstein2": _Distance(lambda x, y, _: transport.wasserstein(x, y, 2), cells=EXACT_CELLS),
     "sliced_wasserstein": _Distance(lambda x, y, reference: distances.sliced_wasserstein(x, y, reference.seed)),
     "mean_pairwise": _Distance(lambda x, y, _: distances.mean_pairwise(x, y)),
     "euclidean": _Distance(lambda x, y, _: distances.euclidean(x, y)),

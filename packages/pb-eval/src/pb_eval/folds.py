@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
 
 from pb_eval.matrix import ROUNDING, Numbers
 from pb_eval.means import pearson
+from pb_eval.ranking import midranks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,7 +71,7 @@ def pearson_lfc(prediction: Cells, reference: Reference) -> Numbers:
 
 def spearman_lfc(prediction: Cells, reference: Reference) -> Numbers:
     """Spearman correlation of the log fold changes of the significant genes."""
-    truth, predicted = (stats.rankdata(values, axis=-1) for values in _significant(prediction, reference))
+    truth, predicted = (midranks(values) for values in _significant(prediction, reference))
     return pearson(truth, predicted) if truth.size else float("nan")
 
 

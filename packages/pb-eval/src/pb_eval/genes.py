@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from pb_eval.ranking import average_precision, roc_area
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -201,20 +203,12 @@ def direction_fidelity(prediction: Cells, reference: Reference) -> float:
 
 def auprc_significant(prediction: Cells, reference: Reference) -> float:
     """Average precision of the prediction's absolute Wilcoxon score for the genes significant in truth."""
-    from sklearn.metrics import average_precision_score
-
-    labels = _labels(reference)
-    return float(average_precision_score(labels, np.abs(prediction.wilcoxon.score))) if labels.any() else float("nan")
+    return float(average_precision(_labels(reference), np.abs(prediction.wilcoxon.score)))
 
 
 def auroc_significant(prediction: Cells, reference: Reference) -> float:
     """Area under the ROC curve of the prediction's absolute Wilcoxon score for the genes significant in truth."""
-    from sklearn.metrics import roc_auc_score
-
-    labels = _labels(reference)
-    if labels.all() or not labels.any():
-        return float("nan")
-    return float(roc_auc_score(labels, np.abs(prediction.wilcoxon.score)))
+    return float(roc_area(_labels(reference), np.abs(prediction.wilcoxon.score)))
 
 
 def _labels(reference: Reference) -> NDArray[np.bool_]:

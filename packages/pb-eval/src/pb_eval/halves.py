@@ -11,7 +11,7 @@ from pb_eval.reference import Cells, Reference
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Halves", "Rows", "draw_halves", "two_parts"]
+__all__ = ["Halves", "Rows", "draw_halves", "draw_rows", "two_parts"]
 
 
 class Rows(NamedTuple):
@@ -54,6 +54,28 @@ def two_parts(n_cells: int, parts: int, generator: np.random.Generator) -> Rows:
     return Rows(np.sort(order[:size]), np.sort(order[n_cells - size :]))
 
 
+def draw_rows(reference: Reference, draw: int, *, parts: int = 2, seed: int = 0) -> tuple[Rows, Rows]:
+    """Draw the rows of a unit's true and of its control cells that :func:`draw_halves` parts.
+
+    Raises
+    ------
+    ValueError
+        For fewer than twice as many true or control cells as parts.
+
+    Examples
+    --------
+    >>> truth, control = draw_rows(Reference(np.ones((6, 1)), np.zeros((4, 1)), ["ISG15"]), 0)
+    >>> len(truth.duplicate), len(control.duplicate)
+    (3, 2)
+    """
+    counts = reference.truth.n_cells, reference.control.n_cells
+    if min(counts) < 2 * parts:
+        msg = f"the unit has {counts[0]} true and {counts[1]} control cells: {2 * parts} of each are needed."
+        raise ValueError(msg)
+    truth, control = (two_parts(n, parts, np.random.default_rng([seed, draw, side])) for side, n in enumerate(counts))
+    return truth, control
+
+
 def draw_halves(reference: Reference, draw: int, *, parts: int = 2, seed: int = 0) -> Halves:
     """Part a unit's true cells, and its control cells, at random.
 
@@ -69,7 +91,7 @@ def draw_halves(reference: Reference, draw: int, *, parts: int = 2, seed: int = 
     Raises
     ------
     ValueError
-        For fewer than twice as many true or control cells as parts.
+        As :func:`draw_rows`.
 
     Examples
     --------
@@ -78,11 +100,7 @@ def draw_halves(reference: Reference, draw: int, *, parts: int = 2, seed: int = 
     >>> halves.reference.truth.n_cells, halves.duplicate.n_cells, halves.duplicate.control.n_cells
     (4, 4, 4)
     """
-    counts = reference.truth.n_cells, reference.control.n_cells
-    if min(counts) < 2 * parts:
-        msg = f"the unit has {counts[0]} true and {counts[1]} control cells: {2 * parts} of each are needed."
-        raise ValueError(msg)
-    truth, control = (two_parts(n, parts, np.random.default_rng([seed, draw, side])) for side, n in enumerate(counts))
+    truth, control = draw_rows(reference, draw, parts=parts, seed=seed)
     cells, controls = reference.truth.matrix, reference.control.matrix
     kept: dict[str, Any] = {"basis": reference.basis, "seed": reference.seed}
     own = Cells(controls[control.duplicate], **kept)

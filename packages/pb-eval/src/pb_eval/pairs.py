@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from pb_eval.threads import spread
 
+if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["distance_sum", "kernel_sum"]
@@ -29,7 +29,7 @@ def distance_sum(x: NDArray[np.float64], y: NDArray[np.float64] | None = None) -
     >>> distance_sum(np.array([[0.0], [3.0]]), np.array([[1.0]]))
     3.0
     """
-    return sum(times * float(np.sqrt(tile, out=tile).sum()) for tile, times in _tiles(x, y, 1.0))
+    return _sum(x, y, 1.0, np.sqrt)
 
 
 def kernel_sum(x: NDArray[np.float64], y: NDArray[np.float64] | None = None, *, bandwidth: float) -> float:
@@ -48,14 +48,11 @@ def kernel_sum(x: NDArray[np.float64], y: NDArray[np.float64] | None = None, *, 
     >>> round(kernel_sum(np.array([[0.0], [1.0]]), bandwidth=1.0), 3)
     3.213
     """
-    tiles = _tiles(x, y, -0.5 / bandwidth**2)
-    return sum(times * float(np.exp(tile, out=tile).sum()) for tile, times in tiles)
+    return _sum(x, y, -0.5 / bandwidth**2, np.exp)
 
 
-def _tiles(
-    x: NDArray[np.float64], y: NDArray[np.float64] | None, factor: float
-) -> Iterator[tuple[NDArray[np.float64], int]]:
-    """``factor |x - y|^2`` of tiles of pairs, and how many times each counts.
+def _sum(x: NDArray[np.float64], y: NDArray[np.float64] | None, factor: float, function: np.ufunc) -> float:
+    """Sum a function of ``factor |x - y|^2`` over all pairs.
 
     ``|x|^2 + |y|^2 - 2 x . y`` is one product of the cells with their squared lengths as two more dimensions; what
     rounding leaves on the wrong side of zero is zero. Within one group a tile beside the diagonal counts twice.
@@ -63,14 +60,18 @@ def _tiles(
     other = x if y is None else y
     left = factor * np.column_stack([-2.0 * x, np.einsum("cd,cd->c", x, x), np.ones(len(x))])
     right = np.column_stack([other, np.ones(len(other)), np.einsum("cd,cd->c", other, other)]).T.copy()
-    clip, buffer = np.maximum if factor > 0 else np.minimum, np.empty(_TILE * _TILE)
-    for column in range(0, len(other), _TILE):
-        last = len(x) if y is not None else column + 1
-        for row in range(0, last, _TILE):
-            rows, columns = left[row : row + _TILE], right[:, column : column + _TILE]
+    clip = np.maximum if factor > 0 else np.minimum
+
+    def column_of_tiles(column: int) -> float:
+        columns, buffer, total = right[:, column : column + _TILE], np.empty(_TILE * _TILE), 0.0
+        for row in range(0, len(x) if y is not None else column + 1, _TILE):
+            rows = left[row : row + _TILE]
             tile = buffer[: len(rows) * columns.shape[1]].reshape(len(rows), -1)
             np.matmul(rows, columns, out=tile)
             clip(tile, 0.0, out=tile)
             if y is None and row == column:
                 np.fill_diagonal(tile, 0.0)
-            yield tile, 2 if y is None and row < column else 1
+            total += float(function(tile, out=tile).sum()) * (2 if y is None and row < column else 1)
+        return total
+
+    return sum(spread(column_of_tiles, range(0, len(other), _TILE)))

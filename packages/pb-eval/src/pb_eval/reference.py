@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -16,6 +15,7 @@ from pb_eval.folds import log_fold
 from pb_eval.genes import rank_up_regulated
 from pb_eval.matrix import Matrix, Moments, as_matrix, linear_means, moments
 from pb_eval.means import resampled_means
+from pb_eval.threads import once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -71,7 +71,7 @@ class Cells:
         """Control cells that this group is compared with (the control itself: with itself)."""
         return self if self._control is None else self._control
 
-    @cached_property
+    @once
     def moments(self) -> Moments:
         """Mean and variance of each gene."""
         return moments(self.matrix)
@@ -81,42 +81,42 @@ class Cells:
         """Mean of each gene, ``(genes,)``."""
         return self.moments.mean
 
-    @cached_property
+    @once
     def shift(self) -> NDArray[np.float64]:
         """Mean less the control's mean, ``(genes,)``."""
         return shift(self.mean, self.control.mean)
 
-    @cached_property
+    @once
     def rank_sums(self) -> differential.RankSums:
         """Mann-Whitney statistics against control."""
         return differential.rank_sums(self.matrix, self.control.matrix)
 
-    @cached_property
+    @once
     def wilcoxon(self) -> differential.DifferentialTest:
         """Wilcoxon rank-sum test against control, corrected for ties."""
         return differential.wilcoxon(self.rank_sums)
 
-    @cached_property
+    @once
     def t_test(self) -> differential.DifferentialTest:
         """Welch's t-test against control."""
         return differential.t_test(self.moments, self.control.moments)
 
-    @cached_property
+    @once
     def significant(self) -> NDArray[np.intp]:
         """Columns of the genes that differ from control (Wilcoxon, Benjamini-Hochberg FDR < 0.05)."""
         return np.flatnonzero(self.wilcoxon.adjusted < 0.05)
 
-    @cached_property
+    @once
     def linear_mean(self) -> NDArray[np.float64]:
         """Mean of each gene before log1p, ``(genes,)``."""
         return linear_means(self.matrix)
 
-    @cached_property
+    @once
     def log_fold(self) -> NDArray[np.float64]:
         """Log2 fold change of the mean before log1p against control, ``(genes,)``."""
         return log_fold(self.linear_mean, self.control.linear_mean)
 
-    @cached_property
+    @once
     def coordinates(self) -> NDArray[np.float64]:
         """Coordinates in the training cells' principal components, ``(cells, components)``."""
         if self.basis is None:
@@ -124,7 +124,7 @@ class Cells:
             raise ValueError(msg)
         return self.basis.transform(self.matrix)
 
-    @cached_property
+    @once
     def resampled_means(self) -> NDArray[np.float64]:
         """Means of 100 draws of 80 % of the cells, ``(100, genes)``."""
         return resampled_means(self.matrix, seed=self.seed)
@@ -236,12 +236,12 @@ class Reference:
         """Columns of the genes that differ between truth and control (Wilcoxon, FDR < 0.05)."""
         return self.truth.significant
 
-    @cached_property
+    @once
     def scale(self) -> float:
         """Median distance between measured cells in PCA space, which no prediction can change."""
         return median_distance([self.truth.coordinates, self.control.coordinates], self.seed)
 
-    @cached_property
+    @once
     def _truth_ranking(self) -> NDArray[np.intp]:
         return rank_up_regulated(self.truth.rank_sums.auroc, self.truth.shift, self.genes)
 

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from scipy import sparse
 
-from pb_eval import bootstrap
+from pb_eval import bootstrap, first_order, transport
 from pb_eval.distances import centred
-from pb_eval.distributions import cut
-from pb_eval.genes import rank_up_regulated
+from pb_eval.distributions import EXACT_CELLS, SINKHORN, cut
 from pb_eval.matrix import Matrix, Moments, linear
+from pb_eval.ranks import RankSums, rank_sum_draws
 from pb_eval.reference import Cells, Reference
+from pb_eval.threads import once, spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-__all__ = ["Resampled", "ResampledReference", "distance", "top", "weighted_means"]
+__all__ = ["Resampled", "ResampledReference", "distance", "weighted_means"]
 
 _ROWS = 256
+_PARTS = 4  # whose sums are held at a time
 _ROUNDING = 1e-13  # of a mean square: what the difference of two moments leaves of a constant gene
 
 
@@ -50,7 +51,7 @@ class Resampled(Cells):
         seed = (self.seed, self._stream, size)
         return self.remember(("counts", size), lambda: bootstrap.resample_counts(size, self.draws, seed))
 
-    @cached_property
+    @once
     def moments(self) -> Moments:
         """Mean and variance (n - 1) of each gene in each resample."""
         counts, n_cells = self.counts(self.n_cells), self.n_cells
@@ -59,10 +60,15 @@ class Resampled(Cells):
         variance = (square - mean**2) * n_cells / max(n_cells - 1, 1)
         return Moments(mean, np.where(variance > _ROUNDING * square, variance, 0.0), n_cells)
 
-    @cached_property
+    @once
     def linear_mean(self) -> NDArray[np.float64]:
         """Mean of each gene before log1p in each resample."""
         return weighted_means(self.matrix, self.counts(self.n_cells), linear)
+
+    @once
+    def rank_sums(self) -> RankSums:
+        """Mann-Whitney statistics of each resample against control."""
+        return rank_sum_draws(self.matrix, self.control.matrix, self.counts(self.n_cells))
 
     @property
     def coordinates(self) -> NDArray[np.float64]:
@@ -115,11 +121,17 @@ def weighted_means(
     array([[1.],
            [2.]])
     """
-    total = np.zeros((int(matrix.shape[1]), len(counts)))
-    for start in range(0, int(matrix.shape[0]), _ROWS):
-        weights = counts[:, start : start + _ROWS].T.astype(np.float64)
-        total += _block(matrix, start, values).T @ weights  # (genes, rows) @ (rows, draws)
-    return np.ascontiguousarray(total.T) / int(matrix.shape[0])
+    n_cells, n_genes = (int(length) for length in matrix.shape)
+
+    def of_rows(first: int) -> NDArray[np.float64]:
+        total = np.zeros((n_genes, len(counts)))
+        for start in range(first, min(first + part, n_cells), _ROWS):
+            weights = counts[:, start : start + _ROWS].T.astype(np.float64)
+            total += _block(matrix, start, values).T @ weights  # (genes, rows) @ (rows, draws)
+        return total
+
+    part = _ROWS * -(-n_cells // (_PARTS * _ROWS))
+    return np.ascontiguousarray(np.sum(spread(of_rows, range(0, n_cells, part)), axis=0).T) / n_cells
 
 
 def distance(
@@ -148,23 +160,6 @@ def distance(
     below = _between(control, owner, owner, of, size, reference)
     undefined = np.nan if over == "response" else np.inf
     return np.divide(error, below, out=np.full_like(error, undefined), where=~(below <= 0))
-
-
-def top(
-    prediction: Resampled, reference: ResampledReference, *, k: int = 100, measure: str = "overlap"
-) -> NDArray[np.float64]:
-    """Likeness of the lists of the up to ``k`` most up-regulated genes of resampled prediction and truth.
-
-    Parameters
-    ----------
-    measure
-        ``overlap`` or ``jaccard``.
-    """
-    truth = reference.truth.remember(("up-regulated", k), lambda: _up_regulated(reference.truth, reference, k))
-    predicted = _up_regulated(prediction, reference, k)
-    common = np.sum(truth & predicted, axis=-1, dtype=np.float64)
-    n_genes = np.sum(truth if measure == "overlap" else truth | predicted, axis=-1)
-    return np.asarray(np.divide(common, n_genes, out=np.full_like(common, np.nan), where=truth.any(axis=-1)))
 
 
 def _block(matrix: Matrix, start: int, values: Callable[[NDArray[Any]], NDArray[Any]] | None) -> NDArray[np.float64]:
@@ -236,6 +231,30 @@ def _correlations(group: Cells, genes: NDArray[np.intp], size: int, draws: int) 
     return group.remember(("correlations", size, draws), compute)
 
 
+def _transported(
+    plan: Callable[[Any, Any, Reference], transport.Plan], *, cells: int | None = EXACT_CELLS, root: bool = False
+) -> Callable[[Cells, Resampled, int, Reference], NDArray[np.float64]]:
+    """Transport distances of the principal components, to first order."""
+
+    def draws(first: Cells, second: Resampled, size: int, reference: Reference) -> NDArray[np.float64]:
+        x, y, w, v = _pairs(first, second, size if cells is None else min(size, cells))
+        found = first_order.cost_draws(plan(x, y, reference), w, v)
+        return np.sqrt(np.maximum(found, 0.0)) if root else found
+
+    return draws
+
+
+def _sinkhorn(x: NDArray[np.float64], y: NDArray[np.float64], reference: Reference) -> transport.Plan:
+    epsilon = SINKHORN * reference.scale**2
+    nothing = np.full(len(x), np.nan)
+    return transport.sinkhorn_plan(x, y, epsilon) if epsilon > 0 else transport.Plan(np.nan, nothing, nothing)
+
+
+def _gene_wasserstein(first: Cells, second: Resampled, size: int, _: Reference) -> NDArray[np.float64]:
+    x, y = (cut(group.matrix, size, group.seed) for group in (first, second))
+    return first_order.cost_draws(first_order.gene_plan(x, y), _counts(first, size, second.draws), second.counts(size))
+
+
 _DRAWS: dict[str, Callable[[Any, Any, int, Reference], NDArray[np.float64]]] = {
     "edistance": _energy,
     "edistance_squared": lambda x, y, size, _: 2 * bootstrap.mmd_linear_draws(*_pairs(x, y, size)),
@@ -244,16 +263,11 @@ _DRAWS: dict[str, Callable[[Any, Any, int, Reference], NDArray[np.float64]]] = {
     "mean_pairwise": lambda x, y, size, _: bootstrap.mean_between(*_pairs(x, y, size), bootstrap.roots),
     "euclidean": lambda x, y, size, _: bootstrap.euclidean_draws(*_pairs(x, y, size)),
     "correlation_distance": _correlation,
+    "sinkhorn": _transported(_sinkhorn),
+    "wasserstein1": _transported(lambda x, y, _: transport.wasserstein_plan(x, y, 1)),
+    "wasserstein2": _transported(lambda x, y, _: transport.wasserstein_plan(x, y, 2), root=True),
+    "sliced_wasserstein": _transported(
+        lambda x, y, reference: first_order.sliced_plan(x, y, reference.seed), cells=None, root=True
+    ),
+    "gene_wasserstein": _gene_wasserstein,
 }
-
-
-def _up_regulated(cells: Resampled, reference: Reference, k: int) -> NDArray[np.bool_]:
-    """Whether each gene is among the up to ``k`` with the highest Welch t score above 0, ``(draws, genes)``."""
-    control, own = cells.control.moments, cells.moments
-    with np.errstate(invalid="ignore", divide="ignore"):
-        score = (own.mean - control.mean) / np.sqrt(own.variance / own.n_cells + control.variance / control.n_cells)
-    score = np.where(np.isnan(score), 0.0, score)
-    listed = np.zeros(score.shape, dtype=bool)
-    order = rank_up_regulated(score, cells.shift, reference.genes)
-    np.put_along_axis(listed, order[..., :k], values=True, axis=-1)
-    return listed & (score > 0) & (cells.shift > 0)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.decomposition import PCA
 
 from pb_eval.matrix import Matrix, Moments, as_matrix, moments, pooled_moments
 from pb_eval.principal import PrincipalAxes, principal_axes
@@ -135,6 +134,8 @@ def _axes(groups: Sequence[Matrix], pooled: Moments, size: int, seed: int) -> Pr
     """Principal axes, by scikit-learn where the cells or genes are few, which a Krylov space would soon exhaust."""
     if min(pooled.n_cells, pooled.mean.size) >= _MANY:
         return principal_axes(groups, pooled.mean, size, seed)
+    from sklearn.decomposition import PCA  # importing it takes longer than the axes of many cells
+
     matrix = groups[0] if len(groups) == 1 else _stacked(groups)
     model = PCA(n_components=size, svd_solver="arpack", random_state=seed).fit(matrix)
     return PrincipalAxes(model.components_, np.asarray(model.singular_values_, dtype=np.float64) ** 2)

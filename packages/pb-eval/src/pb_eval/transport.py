@@ -1,15 +1,14 @@
 """Optimal transport between two groups of cells, exact and entropic.
 
-POT is imported where it is used: it looks for every deep learning library there is, which takes seconds.
+POT is imported where it is used: it imports every deep learning library there is, which takes seconds.
 """
 
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from pb_eval.distances import centred
 
@@ -18,12 +17,37 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["cost_moments", "entropic_cost", "sinkhorn_divergence", "wasserstein"]
+__all__ = [
+    "Plan",
+    "cost_moments",
+    "entropic_cost",
+    "entropic_plan",
+    "sinkhorn_divergence",
+    "sinkhorn_plan",
+    "wasserstein",
+    "wasserstein_plan",
+]
 
 _ITERATIONS = 5000
 _NEAR = 1e-3  # of the marginals: from there on steps are lengthened
 _RELAXATION = 1.85
 _BYTES = 2**20  # of the kernel that stay in the cache
+
+
+class Plan(NamedTuple):
+    """Least cost of transport between two groups, and what a cell more adds to it.
+
+    Attributes
+    ----------
+    cost
+        Of the groups as they are.
+    first, second
+        Dual potentials, ``(cells,)``: the derivative of the cost by the weight of each cell, but for a constant.
+    """
+
+    cost: float
+    first: NDArray[np.float64]
+    second: NDArray[np.float64]
 
 
 def wasserstein(x: NDArray[np.float64], y: NDArray[np.float64], power: int = 1) -> float:
@@ -41,10 +65,27 @@ def wasserstein(x: NDArray[np.float64], y: NDArray[np.float64], power: int = 1) 
     >>> wasserstein(np.array([[0.0], [2.0]]), np.array([[7.0], [5.0]]))
     5.0
     """
-    import ot
+    return float(wasserstein_plan(x, y, power).cost ** (1 / power))
 
-    cost = cdist(x, y, "euclidean") ** power
-    return float(ot.emd2([], [], cost, numItermax=10_000_000) ** (1 / power))
+
+def wasserstein_plan(x: NDArray[np.float64], y: NDArray[np.float64], power: int = 1) -> Plan:
+    """Exact transport cost, ``min_P sum P_ij |x_i - y_j|^p``, with its potentials.
+
+    Parameters
+    ----------
+    x, y, power
+        As for :func:`wasserstein`.
+
+    Examples
+    --------
+    >>> wasserstein_plan(np.array([[0.0], [2.0]]), np.array([[7.0], [5.0]])).cost
+    5.0
+    """
+    import ot
+    from scipy.spatial.distance import cdist
+
+    cost, log = ot.emd2([], [], cdist(x, y, "euclidean") ** power, numItermax=10_000_000, log=True)
+    return Plan(float(cost), log["u"], log["v"])
 
 
 def cost_moments(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
@@ -96,12 +137,25 @@ def entropic_cost(x: NDArray[np.float64], y: NDArray[np.float64], epsilon: float
     >>> entropic_cost(np.array([[0.0]]), np.array([[3.0]]), epsilon=1.0)
     9.0
     """
+    return entropic_plan(x, y, epsilon, tolerance).cost
+
+
+def entropic_plan(x: NDArray[np.float64], y: NDArray[np.float64], epsilon: float, tolerance: float = 1e-6) -> Plan:
+    """Entropic transport cost with its potentials, as :func:`entropic_cost`.
+
+    Examples
+    --------
+    >>> entropic_plan(np.array([[0.0]]), np.array([[3.0]]), epsilon=1.0).cost
+    9.0
+    """
     left, right = _factors(*centred(x, y))
     rows, columns = _minima(left, right)
     left[:, -2] -= rows
     right[-1] -= columns
     left *= -1 / epsilon
-    return float(rows.mean() + columns.mean() + epsilon * _dual(left, right, tolerance))
+    f, g = _dual(left, right, tolerance)
+    first, second = rows + epsilon * f, columns + epsilon * g
+    return Plan(float(first.mean() + second.mean()), first, second)
 
 
 def _factors(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -127,16 +181,19 @@ def _minima(left: NDArray[np.float64], right: NDArray[np.float64]) -> tuple[NDAr
     return rows, columns
 
 
-def _dual(left: NDArray[np.float64], right: NDArray[np.float64], tolerance: float) -> float:
-    """Value of the dual problem in units of ``epsilon``, the product of both being ``-C / e``."""
+def _dual(
+    left: NDArray[np.float64], right: NDArray[np.float64], tolerance: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Potentials in units of ``epsilon``, the product of both being ``-C / e``."""
     for dtype in (np.float32, np.float64):
         v = _scaled(_kernel(left, right, dtype), tolerance)
         if v is not None:
-            value, error = _value(left, right, v.astype(np.float64))
+            v = v.astype(np.float64)
+            f, error = _best(left, right, v)
             if dtype is np.float64 or error <= 2 * tolerance:
-                return value
+                return f, np.log(v) + np.log(v.size)
     u, v = _in_log_domain(np.maximum(-left @ right, 0.0), tolerance)
-    return float(u.mean() + v.mean() + np.log(u.size * v.size))
+    return u + np.log(u.size), v + np.log(v.size)
 
 
 def _kernel(left: NDArray[np.float64], right: NDArray[np.float64], dtype: type[Any]) -> NDArray[Any]:
@@ -173,18 +230,19 @@ def _scaled(kernel: NDArray[Any], tolerance: float) -> NDArray[Any] | None:
     return None
 
 
-def _value(left: NDArray[np.float64], right: NDArray[np.float64], v: NDArray[np.float64]) -> tuple[float, float]:
-    """Value of the dual problem with the rows' best scaling, in units of ``epsilon``, and the marginals' error."""
+def _best(
+    left: NDArray[np.float64], right: NDArray[np.float64], v: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """Potential of the rows that is best for the columns' scaling, in units of ``epsilon``; the marginals' error."""
     n, m = len(left), v.size
-    total, reached = 0.0, np.zeros(m)
+    f, reached = np.empty(n), np.zeros(m)
     with np.errstate(all="ignore"):  # what leaves the floating range shows as an error
         for part in _parts(n, v):
             kernel = np.exp(np.minimum(left[part] @ right, 0.0))
             sums = kernel @ v
-            total += float(np.log(sums).sum())
+            f[part] = -np.log(sums)
             reached += (1 / n / sums) @ kernel
-        error = float(np.linalg.norm(reached * v - 1 / m))
-        return float(np.log(v).mean() - total / n + np.log(m)), error
+        return f, float(np.linalg.norm(reached * v - 1 / m))
 
 
 def _in_log_domain(cost: NDArray[np.float64], tolerance: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -216,7 +274,25 @@ def sinkhorn_divergence(x: NDArray[np.float64], y: NDArray[np.float64], epsilon:
     >>> sinkhorn_divergence(np.array([[0.0]]), np.array([[3.0]]), epsilon=1.0)
     9.0
     """
-    if not epsilon > 0:
-        return float("nan")
-    between, first, second = (entropic_cost(a, b, epsilon) for a, b in ((x, y), (x, x), (y, y)))
-    return between - first / 2 - second / 2
+    return sinkhorn_plan(x, y, epsilon).cost if epsilon > 0 else float("nan")
+
+
+def sinkhorn_plan(x: NDArray[np.float64], y: NDArray[np.float64], epsilon: float) -> Plan:
+    """Sinkhorn divergence with its potentials, those between the groups less those within each.
+
+    Parameters
+    ----------
+    x, y, epsilon
+        As for :func:`sinkhorn_divergence`, ``epsilon`` above 0.
+
+    Examples
+    --------
+    >>> sinkhorn_plan(np.array([[0.0]]), np.array([[3.0]]), epsilon=1.0).cost
+    9.0
+    """
+    between, first, second = (entropic_plan(a, b, epsilon) for a, b in ((x, y), (x, x), (y, y)))
+    return Plan(
+        between.cost - first.cost / 2 - second.cost / 2,
+        between.first - (first.first + first.second) / 2,
+        between.second - (second.first + second.second) / 2,
+    )

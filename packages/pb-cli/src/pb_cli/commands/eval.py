@@ -81,13 +81,15 @@ def score(predictions: tuple[Path, ...], *, out: Path | None, as_json: bool, **f
       pb eval score scgen.h5ad cpa.h5ad --truth measured.h5ad --control ctrl \\
                     --scale log1p --figures figures
     """
-    from pb_eval import write_table
-    from pb_eval.table import merge_tables
-
-    from pb_cli.scores import show_scores
+    from pb_cli.threads import threads_for_pieces
 
     check_out(out)
-    with data_problems():
+    with threads_for_pieces(), data_problems():
+        from pb_eval import write_table
+        from pb_eval.table import merge_tables
+
+        from pb_cli.scores import show_scores
+
         scored = list(score_all(predictions, flags))
         rows = merge_tables([table for _, table in scored]).drop_duplicates(ignore_index=True)
         if out is not None:
@@ -105,10 +107,10 @@ def score(predictions: tuple[Path, ...], *, out: Path | None, as_json: bool, **f
 
 def floor_words(own: bool, rows: "pd.DataFrame") -> str:
     """Say where the floor of a file's scores comes from."""
-    from pb_cli.floors import quick_baselines
-
     if not own:
         return "measured control cells in the prediction's place"
+    from pb_cli.floors import quick_baselines
+
     baselines = ", ".join(quick_baselines(str(rows["split"].iloc[0])))
     return f"the best of {baselines}, fitted now on the training cells of the same split"
 
@@ -116,7 +118,6 @@ def floor_words(own: bool, rows: "pd.DataFrame") -> str:
 def score_all(predictions: tuple[Path, ...], flags: dict[str, Any]) -> "Iterator[tuple[bool, pd.DataFrame]]":
     """Score one file after the other; tell of each whether it was scored from its own recipe."""
     from pb_cli.foreign import is_own, model_names, prediction_files, score_file
-    from pb_cli.rescore import rescore
 
     request, name = request_from(flags), flags["model_name"]
     paths = prediction_files(predictions, [request.truth, request.control])
@@ -126,6 +127,8 @@ def score_all(predictions: tuple[Path, ...], flags: dict[str, Any]) -> "Iterator
     with Gallery(flags["figures"], umap=flags["umap"]) as gallery:
         for path, model in zip(paths, [name] if name else model_names(paths), strict=True):
             if is_own(path, request):
+                from pb_cli.rescore import rescore  # with the models, whose libraries take seconds to import
+
                 yield True, rescore(path, flags["data"], request.scoring, gallery.draw)
                 continue
             rows, notes = score_file(path, model, request, gallery.draw)

@@ -51,6 +51,7 @@ METRICS = (
     Metric(
         name="classic_common_top100",
         function="pb_eval.classic:common_genes",
+        draws="pb_eval.resampled_genes:common_top100",
         family="classic",
         direction="higher",
         range=(0.0, 100.0),

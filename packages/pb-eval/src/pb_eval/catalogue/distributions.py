@@ -24,9 +24,6 @@ class _Distance(NamedTuple):
 _CUT = "in a PCA fitted on training cells, the larger group cut to the smaller by a seeded draw"
 _BIASED = "above 0 for finite groups of one distribution"
 _ROOT = {"sliced_wasserstein", "gene_wasserstein", "euclidean", "correlation_distance"}
-_SORTED_OR_TRANSPORTED = {  # each resample would need its own sort or plan
-    *("sinkhorn", "wasserstein1", "wasserstein2", "sliced_wasserstein", "gene_wasserstein"),
-}
 _ONE_CELL = ("one predicted cell", "one true cell")
 
 _DISTANCES = (
@@ -126,7 +123,7 @@ def _entry(distance: _Distance, suffix: str, definition: str, **fields: Any) -> 
         perfect=NAN if distance.name == "mean_pairwise" else 0.0,
         space=distance.space,
         gene_set=distance.gene_set,
-        draws="" if distance.name in _SORTED_OR_TRANSPORTED else "pb_eval.resampling:distance",
+        draws="pb_eval.resampling:distance",
         definition=definition,
         **(settings | fields),
     )

@@ -37,7 +37,7 @@ def _top(measure: str, k: int, definition: str) -> Metric:
         f"{measure}_top{k}",
         f"{definition}, {_LISTS.format(k=k, more='')}",
         function="pb_eval.genes:top",
-        draws="pb_eval.resampling:top",
+        draws="pb_eval.resampled_genes:top",
         arguments={"k": k, "measure": measure},
         gene_set=f"top{k}",
         degenerate=_NO_LIST,
@@ -51,6 +51,7 @@ def _sets(name: str, measure: str, definition: str) -> Metric:
         f"{name}_significant",
         f"{definition} ({_SIGNIFICANT}, on both sides)",
         function="pb_eval.genes:significant_sets",
+        draws="pb_eval.resampled_genes:significant_sets",
         arguments={"measure": measure},
     )
 
@@ -61,7 +62,7 @@ METRICS = (
         "share of the true list's genes in the predicted list, "
         + _LISTS.format(k=100, more=" (common genes / 100 where 100 go up in truth)"),
         gene_set="top100",
-        draws="pb_eval.resampling:top",
+        draws="pb_eval.resampled_genes:top",
         degenerate=_NO_LIST,
     ),
     _genes(
@@ -77,11 +78,13 @@ METRICS = (
         "auprc_significant",
         "average precision (scikit-learn's) over genes, the label being significance in truth and the score the "
         f"absolute Wilcoxon score of prediction ({_SIGNIFICANT}); no skill is the share of significant genes",
+        draws="pb_eval.resampled_genes:auprc_significant",
     ),
     _genes(
         "direction_fidelity",
         "number of genes significant in truth and in prediction whose mean shifts have one sign, over the larger of "
         f"the numbers significant in truth and in prediction ({_SIGNIFICANT})",
+        draws="pb_eval.resampled_genes:direction_fidelity",
     ),
     _genes(
         "lfc_nmae",
@@ -116,12 +119,14 @@ METRICS = (
         "auroc_significant",
         "area under the ROC curve over genes, the label being significance in truth and the score the absolute "
         f"Wilcoxon score of prediction ({_SIGNIFICANT})",
+        draws="pb_eval.resampled_genes:auroc_significant",
         default=False,
     ),
     _genes(
         "overlap_significant",
         "share of the n genes significant in truth that are among the n significant genes of prediction with the "
         f"largest absolute log2 fold change ({_SIGNIFICANT}); recall that a long predicted list cannot buy",
+        draws="pb_eval.resampled_genes:overlap_significant",
         default=False,
     ),
     _top("overlap", 20, "share of the true list's genes in the predicted list"),
