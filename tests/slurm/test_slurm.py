@@ -184,29 +184,30 @@ def logs(folder: RunFolder, task: Task) -> list[str]:
     return [path.read_text() for path in folder.path.glob(f"running/{task.id}.*/log.txt")]
 
 
-def test_a_requeued_training_gives_the_undisturbed_prediction(cluster, tmp_path: Path):
-    """The real pb: an scgen is warned in the middle of its training, and goes on in the next attempt of its job."""
+def test_requeued_trainings_give_the_undisturbed_predictions(cluster, tmp_path: Path):
+    """The real pb: two scgen in one pass are warned in the middle of it, and go on in the next attempt of their job."""
     data = tmp_path / "data.h5ad"
     make_cells().write_h5ad(data)
     (site := tmp_path / "site.toml").write_text(f"pb = '{sys.executable} -m pb_cli'\n")
     folder, whole = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "whole")
     for each in (folder, whole):
-        pb = (sys.executable, "-m", "pb_cli")
-        cluster(*pb, "bench", "--data", data, *FLAGS, "--out", each.path, "--plan-only")
-        cluster(*pb, "resume", each.path, "--site", site, "--time=10", "--mem=1G")
-    [task], [array] = folder.read(), read_arrays(folder)
+        bench = ("bench", "--data", data, *FLAGS, "--seed", "1,2", "--ensemble", "--out", each.path)
+        cluster(sys.executable, "-m", "pb_cli", *bench, "--array", "--site", site, "--time=10", "--mem=1G")
+    tasks, [array] = folder.read(), read_arrays(folder)
     job = array.chunks[0].job
-    cluster.wait(lambda: any("epoch 3/" in log for log in logs(folder, task)), seconds=200)
+    cluster.wait(lambda: any("epoch 3/" in log for log in logs(folder, tasks[0])), seconds=200)
     cluster("scancel", "--signal=USR1", f"{job}_0")
-    cluster.wait(lambda: standing(cluster, folder)[1][0] == "pending")
-    assert folder.training_state(task).is_file()
+    cluster.wait(lambda: cluster("squeue", "--noheader", f"--jobs={job}", "--format=%t").split() == ["PD"])
+    assert [state for state, _ in standing(cluster, folder).values()] == ["pending"] * 2
+    assert len(set(epochs(folder).values())) == 1
+    assert [folder.training_state(task).is_file() for task in tasks] == [True, False]
     cluster("scontrol", "update", f"JobId={job}_0", "StartTime=now")
-    cluster.wait(lambda: folder.is_done(task) and whole.is_done(task), seconds=300)
-    log = (folder.task(task) / "log.txt").read_text()
-    assert "goes on after epoch" in log
-    for name in ("model/weights.safetensors", "metrics.csv"):
-        assert (folder.task(task) / name).read_bytes() == (whole.task(task) / name).read_bytes(), name
-    assert not folder.training_state(task).exists()
+    cluster.wait(lambda: all(each.is_done(task) for each in (folder, whole) for task in tasks), seconds=300)
+    for task in tasks:
+        assert "goes on after epoch" in (folder.task(task) / "log.txt").read_text()
+        for name in ("model/weights.safetensors", "metrics.csv"):
+            assert (folder.task(task) / name).read_bytes() == (whole.task(task) / name).read_bytes(), name
+    assert not folder.training_state(tasks[0]).exists()
 
 
 def test_a_queue_that_does_not_answer_or_has_forgotten(cluster, tmp_path: Path, make_run, monkeypatch):

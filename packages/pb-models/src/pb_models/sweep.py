@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import numpy as np
 import torch
 
 from pb_models.base import TrainingStep
@@ -23,6 +22,7 @@ from pb_models.sweep_training import ROWS, FoldTraces, FoldTraining, batches
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
     from scipy import sparse
     from torch import Tensor
@@ -136,14 +136,13 @@ def train_fold(
         raise ValueError(msg)
     together = at_once or _fitting(samples, network, settings, n_outputs)
     report = _Report(progress, len(runs), settings.epochs)
-    parts = []
+    traces = FoldTraces.unknown(len(runs), settings.epochs, len(measures), len(samples.test), n_outputs)
     for start in range(0, len(runs), together):
-        block = runs[start : start + together]
+        block, own = runs[start : start + together], traces.part(start, start + together)
         kept = None if keep is None else torch.from_numpy(keep[start : start + together])
-        training = FoldTraining(samples, block, network, settings, measures, n_outputs, order_seed, kept)
-        parts.append(training.run(report, resumable))
+        FoldTraining(samples, block, network, settings, measures, own, order_seed, kept).run(report, resumable)
         report.done += len(block)
-    return FoldTraces(*(np.concatenate(fields) for fields in zip(*parts, strict=True)))
+    return traces
 
 
 class _Report:

@@ -44,9 +44,21 @@ class FoldTraces(NamedTuple):
     test_outputs: NDArray[np.float32]
     diverged: NDArray[np.int64]
 
+    @classmethod
+    def unknown(cls, n_runs: int, n_epochs: int, n_measures: int, n_test: int, n_outputs: int) -> FoldTraces:
+        """Return traces of runs that have not begun: NaN, zeros where test outputs and divergence will stand."""
+        loss = np.full((n_runs, n_epochs), np.nan, np.float32)
+        training, validation = np.full((2, n_runs, n_epochs, n_measures), np.nan, np.float32)
+        test_outputs = np.zeros((n_runs, n_measures, n_test, n_outputs), np.float32)
+        return cls(loss, training, validation, test_outputs, np.zeros(n_runs, np.int64))
+
+    def part(self, start: int, stop: int) -> FoldTraces:
+        """Return those of some runs, in the same memory."""
+        return FoldTraces._make(values[start:stop] for values in self)
+
 
 class FoldTraining:
-    """Stacked runs in training: a phase, see `resumable.Phase`."""
+    """Stacked runs in training, which fill their traces: a phase, see `resumable.Phase`."""
 
     def __init__(
         self,
@@ -55,7 +67,7 @@ class FoldTraining:
         network: MLPSettings,
         settings: SweepSettings,
         measures: Sequence[Measure],
-        n_outputs: int,
+        traces: FoldTraces,
         order_seed: int,
         keep: Tensor | None = None,
     ) -> None:
@@ -63,6 +75,7 @@ class FoldTraining:
         self.x = samples.x if sparse.issparse(samples.x) else torch.from_numpy(np.ascontiguousarray(samples.x))
         self.y = torch.from_numpy(np.ascontiguousarray(samples.y))
         seeds = [run.seed for run in runs]
+        n_outputs = traces.test_outputs.shape[3]
         self.network = StackedMLP(samples.x.shape[1], n_outputs, network, seeds, shift=samples.shift)
         self.groups = [(objective, len(list(group))) for objective, group in groupby(run.objective for run in runs)]
         rates = Rates([run.learning_rate for run in runs], [run.weight_decay for run in runs])
@@ -70,30 +83,25 @@ class FoldTraining:
         self.optimiser: StackedOptimiser = (
             SGD(parameters, rates, settings.momentum) if settings.optimiser == "sgd" else Adam(parameters, rates)
         )
-        n_runs, n_epochs, n_measures = len(runs), settings.epochs, len(measures)
         self.epoch = 0
         self.order = torch.Generator().manual_seed(order_seed)
-        self.loss = torch.full((n_runs, n_epochs), torch.nan)
-        self.training, self.validation = torch.full((2, n_runs, n_epochs, n_measures), torch.nan)
-        self.diverged = torch.zeros(n_runs, dtype=torch.int64)
-        self.best = torch.full((n_runs, n_measures), torch.inf)
+        self.loss, self.training, self.validation, self.test_outputs, self.diverged = map(torch.from_numpy, traces)
+        self.best = torch.full((len(runs), len(measures)), torch.inf)
         self.sign = torch.tensor([-1.0 if measure.higher else 1.0 for measure in measures])
-        self.test_outputs = torch.zeros(n_runs, n_measures, len(samples.test), n_outputs)
         self.held = [(_rows(self.x, rows), self.y[rows]) for rows in (samples.validation, samples.test)]
 
-    def run(self, report: Callable[[int, float, int], None], resumable: Resumable | None = None) -> FoldTraces:
-        """Train epoch by epoch until the last, or until every run has diverged."""
+    def run(self, report: Callable[[int, float, int], None], resumable: Resumable | None = None) -> None:
+        """Train epoch by epoch until the last, or until every run has diverged, and fill the traces."""
         device = torch.device("cpu")
         parts: list[Stateful] = [self.network, self.optimiser, TorchGenerators(device)]
         if resumable is not None and resumable.enter(self, parts, device=device):
-            return self._traces
+            return
         while self.epoch < self.settings.epochs:
             self._train(self.epoch, report)
             if resumable is not None and self.epoch < self.settings.epochs:
                 resumable.pause_if_asked()
         if resumable is not None:
             resumable.leave()
-        return self._traces
 
     def _train(self, epoch: int, report: Callable[[int, float, int], None]) -> None:
         """Train one epoch, validate, and note what came of it; the last one is over where every run has diverged."""
@@ -104,10 +112,6 @@ class FoldTraining:
             trace[is_over, epoch] = torch.nan
         self.epoch = self.settings.epochs if bool(is_over.all()) else epoch + 1
         report(epoch + 1, float(self.loss[:, epoch].nanmean()), len(is_over))
-
-    @property
-    def _traces(self) -> FoldTraces:
-        return FoldTraces(*(getattr(self, name).numpy() for name in FoldTraces._fields))
 
     def outcome(self) -> dict[str, Tensor]:
         """Return the traces."""
@@ -131,7 +135,7 @@ class FoldTraining:
 
     def _take_traces(self, traces: Mapping[str, Tensor]) -> None:
         for name, values in traces.items():
-            setattr(self, name, values)
+            getattr(self, name).copy_(values)
 
     def _epoch(self, epoch: int, order: torch.Generator) -> tuple[Tensor, Tensor]:
         """Take one step on each batch; return mean losses (runs,) and measures of the predictions (runs, measures)."""
