@@ -83,6 +83,14 @@ def test_one_file_in_another_process(one: Path):
     assert "In 'condition', 'imputed' is predicted, 'stimulated' measured, 'control' control." in done.stderr
 
 
+def test_a_file_of_another_tool_is_scored_without_the_models(one: Path):
+    command = [sys.executable, "-X", "importtime", "-m", "pb_cli", "eval", str(one), "--scale", "log1p", "--no-limits"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "pb_eval.scoring" in imported
+    assert not {"torch", "ot", "pb_models", "matplotlib"} & imported
+
+
 def test_two_files_in_another_process(measured: Path, predictions: Path, tmp_path: Path):
     out = tmp_path / "rows.parquet"
     done = another_process(predictions, "--truth", measured, "--scale", "log1p", "--out", out)
@@ -99,6 +107,9 @@ def test_two_files_in_another_process(measured: Path, predictions: Path, tmp_pat
     assert mse["low"] < mse["value"] < mse["high"]
     assert "cpa, B, T, seed 0, measured" in done.stdout
     assert "Floor: measured control cells in the prediction's place" in done.stderr
+    bare = "r2_mean_all_resampled, r2_mean_top100_resampled, r2_mean_top20_resampled."
+    assert "Intervals: 95 %, over 100 resamples of predicted and measured cells." in done.stderr
+    assert f"None where a value is a mean over resamples already or cannot be resampled: {bare}" in done.stderr
 
 
 def test_figures_in_another_process(measured: Path, predictions: Path, tmp_path: Path):

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from pb_cli.threads import cores, limited_threads
+from pb_cli.threads import cores, limited_threads, threads_for_pieces
 
 VARIABLES = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -27,6 +27,16 @@ def test_what_the_user_says_counts(monkeypatch: pytest.MonkeyPatch):
     with limited_threads(jobs=1):
         assert [os.environ[name] for name in VARIABLES] == ["3", "3"]
     assert os.environ["OMP_NUM_THREADS"] == "3"
+
+
+def test_pieces_have_the_cores_and_products_one_thread(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    monkeypatch.setenv("MKL_NUM_THREADS", "4")
+    with threads_for_pieces():
+        assert os.environ["OMP_NUM_THREADS"] == str(cores())
+        assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
+        assert os.environ["MKL_NUM_THREADS"] == "4"
+    assert not {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"} & set(os.environ)
 
 
 def test_scanpy_does_not_take_back_torchs_threads():

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy import linalg, sparse
 
+from pb_eval.threads import spread
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["PrincipalAxes", "principal_axes"]
 
 _BLOCK = 16  # a pass over sparse cells costs little more than with one vector
+_PIECE = 1024  # cells whose products are one thread's
 _ROWS = 64  # of a dense group, which stay in the cache between two products
 _GROWTH = 1.3  # of the space between two looks at the residuals, at most
 _FILLED = 0.25  # share of a gene's cells from which on a dense product is faster than a sparse one
@@ -71,7 +74,8 @@ def principal_axes(groups: Sequence[Matrix], mean: NDArray[np.float64], n_axes: 
     limit = min(sum(int(group.shape[0]) for group in groups) + _BLOCK, mean.size)  # what a start outside them adds
     start = np.random.RandomState(seed).standard_normal((mean.size, min(_BLOCK, mean.size)))
     block = np.linalg.qr(start.astype(dtype))[0]  # (genes, vectors)
-    split = [_split(group) for group in groups]
+    pieces = [group[start : start + _PIECE] for group in groups for start in range(0, int(group.shape[0]), _PIECE)]
+    split = spread(_split, pieces)
     space, projected = np.empty((0, mean.size), dtype=dtype), np.empty((0, 0))
     look, seen = 2 * n_axes, (0, np.nan)
     while True:
@@ -108,17 +112,22 @@ def _split(group: Matrix) -> _Split:
 
 def _squares_times(groups: Sequence[_Split], centre: NDArray[Any], block: NDArray[Any]) -> NDArray[Any]:
     """Multiply ``block`` by the sum of squares of the centred cells, ``(genes, vectors)``."""
-    total = np.zeros_like(block)
     offset = centre @ block
-    for filled, filled_genes, rest, rest_genes in groups:
+
+    def of_piece(group: _Split) -> tuple[NDArray[Any], NDArray[Any]]:
+        filled, filled_genes, rest, rest_genes = group
         product = rest @ block[rest_genes] - offset  # what is left has mean 0, so that the other factor need not
         vectors, sums = block[filled_genes], np.zeros((block.shape[1], filled_genes.size), block.dtype)
         for start in range(0, len(filled), _ROWS):
             rows = slice(start, start + _ROWS)
             product[rows] += filled[rows] @ vectors
             sums += product[rows].T @ filled[rows]
-        total[filled_genes] += sums.T
-        total[rest_genes] += (product.T @ rest).T
+        return sums.T, (product.T @ rest).T
+
+    total = np.zeros_like(block)
+    for group, (sums, others) in zip(groups, spread(of_piece, groups), strict=True):
+        total[group.filled_genes] += sums
+        total[group.rest_genes] += others
     return total
 
 

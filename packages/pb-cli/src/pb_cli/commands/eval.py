@@ -100,9 +100,20 @@ def score(predictions: tuple[Path, ...], *, out: Path | None, as_json: bool, **f
     else:
         for _, table in scored:
             show_scores(table)
+    if flags["bootstrap"]:
+        messages.print(interval_words(rows, flags["bootstrap"]), soft_wrap=True)
     if not flags["no_limits"]:
         for words in dict.fromkeys(floor_words(own, table) for own, table in scored):
             messages.print(LIMITS.format(words), soft_wrap=True)
+
+
+def interval_words(rows: "pd.DataFrame", draws: int) -> str:
+    """Say what the intervals hold, and which scores have none."""
+    bare = rows.loc[rows["value"].notna() & rows["low"].isna(), "metric"].unique()
+    words = f"Intervals: 95 %, over {draws} resamples of predicted and measured cells."
+    if not len(bare):
+        return words
+    return f"{words} None where a value is a mean over resamples already or cannot be resampled: {', '.join(bare)}."
 
 
 def floor_words(own: bool, rows: "pd.DataFrame") -> str:
