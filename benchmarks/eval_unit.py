@@ -1,8 +1,8 @@
 """Time of `pb eval` on one file of one unit, from the interpreter's start to the table.
 
 3,000 predicted, measured and control cells of 5,000 genes, 19 % filled, CSR, in one file: all default metrics, floor,
-ceiling and intervals. The goal is 10 s on two cores. On a busy machine the wall clock means little, and threads of a
-product that wait for each other add processor time: `--threads 1` then tells more. Linux only.
+ceiling and intervals. The goal is 10 s on two cores. On a busy machine the wall clock means little, and processor time
+of one thread (`--threads 1`) tells more. Linux only.
 
     python benchmarks/eval_unit.py [--cells 3000] [--genes 5000] [--runs 3] [--threads 2]
 """
