@@ -6,11 +6,19 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def pages(root):
-    spec = importlib.util.spec_from_file_location("reference", root / "scripts" / "reference.py")
-    reference = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(reference)
-    return reference.pages()
+def script(root):
+    def load(name):
+        spec = importlib.util.spec_from_file_location(name, root / "scripts" / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture(scope="module")
+def pages(script):
+    return script("reference").pages()
 
 
 def test_pages_are_up_to_date(root, pages):
@@ -44,3 +52,17 @@ def test_every_model_has_a_card(root):
 
     cards = "\n".join(path.read_text() for path in (root / "docs" / "models").glob("*.md"))
     assert [name for name in MODELS if name not in cards] == []
+
+
+def test_cards_show_what_the_committed_tables_say(root, script):
+    cards = script("measured").cards()
+    stale = [name for name, text in cards.items() if (root / "docs" / "models" / f"{name}.md").read_text() != text]
+    assert stale == [], "run: python scripts/measured.py"
+
+
+def test_every_model_is_measured_in_its_card(script):
+    from pb_models import MODELS
+
+    assert {name for tables in script("measured").TABLES.values() for table in tables for name in table.models} == set(
+        MODELS
+    )
