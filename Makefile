@@ -14,7 +14,7 @@ demo: .venv/.installed
 test: export OMP_NUM_THREADS ?= 1
 test: export NUMBA_NUM_THREADS ?= 1
 test: .venv/.installed
-	$(BIN)/python -m pytest --ignore tests/test_walkthroughs.py --numprocesses auto --maxprocesses 4 --dist loadfile --benchmark-disable
+	$(BIN)/python -m pytest --ignore tests/test_walkthroughs.py --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --benchmark-disable
 
 lint: .venv/.installed
 	$(BIN)/ruff check .

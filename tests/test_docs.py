@@ -1,8 +1,6 @@
 """Every link of the pages leads somewhere, every example prints what it says, the citation file is valid."""
 
 import doctest
-import importlib
-import pkgutil
 import re
 import subprocess
 
@@ -51,14 +49,6 @@ def test_a_dead_link_is_seen(tmp_path):
 def test_examples_of_the_pages(pages):
     alone = [page for page in pages if "\n```console\n" not in page.read_text()]  # the others: test_walkthroughs.py
     assert [page.name for page in alone if doctest.testfile(str(page), module_relative=False).failed] == []
-
-
-def test_examples_of_the_docstrings(package):
-    parent = importlib.import_module(package.replace("-", "_"))
-    found = [each.name for each in pkgutil.walk_packages(parent.__path__, parent.__name__ + ".")]
-    modules = [name for name in found if not name.endswith(".__main__")]
-    results = {name: doctest.testmod(importlib.import_module(name)) for name in modules}
-    assert [name for name, result in results.items() if result.failed] == []
 
 
 def test_citation_file_is_valid(root):
