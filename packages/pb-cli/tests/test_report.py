@@ -182,6 +182,7 @@ def test_an_incomplete_run_says_what_is_missing(pb, finished: Path):
     assert result.exit_code == 0, result.output
     text = (run / "report.md").read_text(encoding="utf-8")
     assert "This run is not complete. 5 of 8 tasks done" in text
+    assert "Some models ran with other settings than their own. scgen: max epochs 2, n hidden 16." in text
     assert "metrics.csv is missing or half-written" in text
     assert "task.json is missing or half-written" in text
 

@@ -23,9 +23,10 @@ def completeness(material: Material) -> list[Block]:
     devices = ", ".join(sorted(costs["device"].dropna().unique())) or "no device"
     head = f"{n:,} of {total:,} tasks done; seeds {seeds}; {spent} of fitting and predicting on {devices}."
     if n == total:
-        return [Prose(head)]
+        return [Prose(head), *_changed(material)]
     blocks: list[Block] = [
-        Prose(f"This run is not complete. {head} What is missing is left out of what follows.", "warning")
+        Prose(f"This run is not complete. {head} What is missing is left out of what follows.", "warning"),
+        *_changed(material),
     ]
     states = ("missing", "failed", "refused")
     rows = [Row([Cell(model), *(_count(counts[state]) for state in states)]) for model, counts in material.gaps.items()]
@@ -37,6 +38,15 @@ def completeness(material: Material) -> list[Block]:
         )
     )
     return blocks
+
+
+def _changed(material: Material) -> list[Block]:
+    """Name the models that ran with other settings than their own, so that nobody takes their scores for theirs."""
+    changed = material.record["experiment"].get("settings") or {}
+    if not changed:
+        return []
+    words = "; ".join(f"{model}: {_written(settings)}" for model, settings in changed.items())
+    return [Prose(f"Some models ran with other settings than their own. {words}.", "note")]
 
 
 def _count(n: int) -> Cell:
