@@ -59,9 +59,9 @@ def below_control(tasks: list[Task], folder: RunFolder) -> list[list[str]]:
         predicted = np.mean([mean(read_prediction(folder.task(task) / "prediction.h5ad")[0].X) for task in own], axis=0)
         if r2(predicted, truth) < r2(control, truth):
             alike = max(others, key=lambda name: r2(predicted, others[name]))
-            words = f"{alike} {r2(predicted, others[alike]):.3f}"
-            rows.append([label.removesuffix(":default"), condition.context, *numbers(predicted, control, truth), words])
-            rows[-1].append(furthest(predicted, truth, unit.training.var_names))
+            scores = [f"{r2(values, truth):.3f}" for values in (predicted, control)]
+            words = [f"{alike} {r2(predicted, others[alike]):.3f}", furthest(predicted, truth, unit.training.var_names)]
+            rows.append([label.removesuffix(":default"), condition.context, *scores, *words])
     return rows
 
 
@@ -70,11 +70,6 @@ def perturbed_means(unit: Unit) -> dict[str, np.ndarray]:
     treated = ~unit.keys.is_control(unit.training.obs)
     contexts = label_array(unit.training.obs, unit.keys.context)
     return {name: mean(unit.training.X[treated & (contexts == name)]) for name in np.unique(contexts[treated])}
-
-
-def numbers(predicted: np.ndarray, control: np.ndarray, truth: np.ndarray) -> list[str]:
-    """Compare the prediction and the control with the truth."""
-    return [f"{r2(values, truth):.3f}" for values in (predicted, control)]
 
 
 def furthest(predicted: np.ndarray, truth: np.ndarray, genes: pd.Index) -> str:
