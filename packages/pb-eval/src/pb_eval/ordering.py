@@ -1,7 +1,7 @@
 """The non-zero values of two groups of cells in rising order, gene by gene, in blocks of genes.
 
-The zeros of a gene are left out. Gene, value and cell of each value are packed into one integer, and a block of genes
-is sorted flat.
+The zeros of a gene are left out. Gene, value and cell of each value are packed into one integer, and these are sorted
+gene by gene: that took half the time of sorting a block at once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Block", "Runs", "ordered_blocks"]
 
-_KEYS = 2**16
+_KEYS = 2**18  # values of a block, zeros included
 _CODE = np.uint64(32)  # bits of a value's code
 _LOW = np.uint64(2**32 - 1)
 _SIGN = np.uint32(2**31)
@@ -119,7 +119,7 @@ def ordered_blocks(first: Matrix, second: Matrix) -> list[Callable[[], Block]]:
     readers = _reader(first), _reader(second)
     n_first, n_genes = (int(length) for length in first.shape)
     n_cells = n_first + int(second.shape[0])
-    step = max(1, _KEYS // n_cells)
+    step = min(max(1, _KEYS // n_cells), 2**16)
 
     def block(start: int) -> Block:
         genes = slice(start, min(start + step, n_genes))
@@ -127,7 +127,9 @@ def ordered_blocks(first: Matrix, second: Matrix) -> list[Callable[[], Block]]:
         values, gene = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
         cells = np.concatenate([parts[0].cells, parts[1].cells + n_first])
         codes, zero, decode = _codes(values)
-        keys, cells = _sorted(gene.astype(np.uint64) << _CODE | codes, cells, n_cells)
+        by_gene = np.argsort(gene.astype(np.uint16), kind="stable")  # of 16 bits, by counting
+        keys = gene.astype(np.uint64) << _CODE | codes
+        keys, cells = _sorted(keys[by_gene], cells[by_gene], np.bincount(gene), n_cells)
         return Block(keys, cells, genes, zero, decode)
 
     return [partial(block, start) for start in range(0, n_genes, step)]
@@ -164,12 +166,13 @@ def _reader(matrix: Matrix) -> Callable[[slice], _Values]:
 
 
 def _sorted(
-    keys: NDArray[np.uint64], cells: NDArray[np.intp], n_cells: int
+    keys: NDArray[np.uint64], cells: NDArray[np.intp], of_gene: NDArray[np.intp], n_cells: int
 ) -> tuple[NDArray[np.uint64], NDArray[np.intp]]:
-    """Sort keys, and cells with them, as one integer each."""
+    """Sort so many keys of each gene, and cells with them, as one integer each."""
     bits = np.uint64(n_cells.bit_length())
     packed = keys << bits | cells.astype(np.uint64)
-    packed.sort()
+    for values in np.split(packed, np.cumsum(of_gene)[:-1]):
+        values.sort()
     return packed >> bits, (packed & (np.uint64(1) << bits) - np.uint64(1)).astype(np.intp)
 
 
