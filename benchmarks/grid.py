@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 
 from pb_cli.experiment import Experiment
 from pb_cli.merging import file_record, problems_of
-from pb_cli.plan import Plan, Task, make_plan
+from pb_cli.plan import Plan, Task
+from pb_cli.planning import make_plan
 from pb_cli.resources import versions
 from pb_cli.schedule import pack
 from pb_cli.states import survey

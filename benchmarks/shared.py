@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 
 from pb_cli.experiment import Experiment
-from pb_cli.plan import Task, make_plan
+from pb_cli.plan import Task
+from pb_cli.planning import make_plan
 from pb_cli.runner import unit_of
 from pb_cli.unit import _prepare
 from pb_data import load

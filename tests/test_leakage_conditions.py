@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from pb_cli.plan import suited_models
+from pb_cli.planning import suited_models
 from pb_data import (
     PerturbationData,
     PreprocessSettings,

@@ -8,7 +8,7 @@ import anndata as ad
 import numpy as np
 import pytest
 from pb_cli.experiment import Experiment
-from pb_cli.plan import make_plan
+from pb_cli.planning import make_plan
 from pb_cli.unit import prepare
 from pb_data import Keys, load_h5ad, write_h5ad
 from pb_eval import read_table

@@ -11,7 +11,7 @@ from pb_cli.calibrating import control_cells
 from pb_cli.experiment import Experiment
 from pb_cli.floors import fit_quick, quick_baselines
 from pb_cli.options import open_data
-from pb_cli.plan import make_plan
+from pb_cli.planning import make_plan
 from pb_cli.runner import predict, unit_of
 from pb_data import Keys, write_h5ad
 from pb_eval import evaluate, get_metric, read_table, scaled, split_half

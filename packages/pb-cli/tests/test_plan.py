@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from pb_cli.experiment import Experiment, read_experiment
 from pb_cli.options import open_data, parse_settings
-from pb_cli.plan import Task, expand_models, expand_units, make_plan, read_plan, to_lines
+from pb_cli.plan import Task, read_plan, to_lines
+from pb_cli.planning import expand_models, expand_units, make_plan
 from pb_data import PerturbationData
 from pb_models import create
 

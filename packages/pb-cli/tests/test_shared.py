@@ -12,7 +12,8 @@ import pytest
 from pb_cli import shared as shared_module
 from pb_cli.experiment import Experiment
 from pb_cli.options import open_data
-from pb_cli.plan import Task, make_plan
+from pb_cli.plan import Task
+from pb_cli.planning import make_plan
 from pb_cli.runner import unit_of
 from pb_cli.shared import Shared
 from pb_cli.unit import _prepare

@@ -60,7 +60,7 @@ def _question(data: "PerturbationData", split: str) -> list[str]:
 
 def _models(split: str) -> list[list[str]]:
     """Name models made for a split, how much they train, and where their settings go."""
-    from pb_cli.plan import suited_models
+    from pb_cli.planning import suited_models
 
     suited = suited_models(split)
     networks = [name for name in ("scgen",) if name in suited]

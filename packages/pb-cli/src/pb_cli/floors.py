@@ -9,7 +9,7 @@ from pb_eval.table import merge_tables
 from pb_models import Model, create
 
 from pb_cli.console import messages
-from pb_cli.plan import suited_models
+from pb_cli.planning import suited_models
 from pb_cli.runner import predict
 from pb_cli.scoring import Scoring, score
 

@@ -85,7 +85,7 @@ def find_unit(flags: dict[str, Any]) -> "tuple[Condition, Reference]":
     from pb_data import make_split, split_units
 
     from pb_cli.experiment import Experiment
-    from pb_cli.plan import expand_units, preprocess_settings
+    from pb_cli.planning import expand_units, preprocess_settings
     from pb_cli.unit import prepare
 
     path, keys, options = flags["data"], keys_from_flags(flags), parse_options(flags["options"])

@@ -28,7 +28,8 @@ from pb_cli.options import (
     parse_settings,
     split_options,
 )
-from pb_cli.plan import Plan, make_plan
+from pb_cli.plan import Plan
+from pb_cli.planning import make_plan
 from pb_cli.store import RunFolder
 from pb_cli.submission import (
     slurm_options,

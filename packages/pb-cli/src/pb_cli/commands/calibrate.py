@@ -88,7 +88,7 @@ def calibrate_metrics(name: str | None, **flags: Any) -> None:
 def plan_of(name: str | None, flags: dict[str, Any]) -> "tuple[Experiment, Plan]":
     """Plan the baselines of every held-out unit, as `pb bench` would."""
     from pb_cli.floors import quick_baselines
-    from pb_cli.plan import make_plan
+    from pb_cli.planning import make_plan
 
     if name is not None and flags["dataset"] not in (None, name):
         msg = f"Two data sets are named, {name} and {flags['dataset']}: give one."

@@ -98,7 +98,7 @@ def write_cells(name: str, out: Path, flags: dict[str, Any]) -> int:
 
     from pb_cli.drafting import cells_draft
     from pb_cli.experiment import read_experiment
-    from pb_cli.plan import make_plan
+    from pb_cli.planning import make_plan
 
     where: dict[str, Any] = {"dataset-options": parse_options(flags["options"])}
     if name in dataset_names():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from pb_cli.console import print_json, print_table
-from pb_cli.plan import split_summary
+from pb_cli.planning import split_summary
 
 if TYPE_CHECKING:
     from pb_data import DatasetCard, LabelledCard

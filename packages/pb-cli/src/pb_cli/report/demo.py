@@ -28,7 +28,7 @@ def demo_run(*, quiet: bool = False) -> Iterator[Path]:
     from pb_cli.execute import Options
     from pb_cli.experiment import read_experiment
     from pb_cli.options import open_data
-    from pb_cli.plan import make_plan
+    from pb_cli.planning import make_plan
     from pb_cli.store import RunFolder
 
     asked = read_experiment(None, DEMO)
