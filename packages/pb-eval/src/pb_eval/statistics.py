@@ -160,7 +160,7 @@ def shift_interval(differences: NDArray[np.float64], level: float = 0.95) -> tup
     Bounded by the ``k + 1``-th smallest and largest of the means of all pairs of differences, each with itself too,
     with the largest ``k`` for which ``2 P(W <= k) <= 1 - level``; nan where there is none, below six differences at
     95 %.
-    Hollander, Wolfe and Chicken (2014), section 3.3.
+    Hollander, Wolfe and Chicken (2014), chapter 3.
 
     Parameters
     ----------
