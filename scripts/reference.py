@@ -259,7 +259,8 @@ def papers() -> str:
     rows = [(code(where), plain(words)) for where, words in sources()]
     return page(
         "Papers",
-        "To cite what you used; [CITATION.cff](../../CITATION.cff) is the same for programs.",
+        "To cite what you used; [CITATION.cff](../../CITATION.cff) is the same for programs. Where the table below "
+        "gives a paper without an equation, section, algorithm or theorem, none is known for certain.",
         "\n".join(f"- {reference(each)}" for each in cited),
         f"## What follows which paper\n\n{table(('where', 'source, with its equation where one is known'), rows)}",
     )

@@ -89,7 +89,7 @@ def pack(groups: Sequence[Group], tasks_per_job: int, forecast: Forecast | None 
     """Put groups of tasks into elements of at most `tasks_per_job` that take about the same time, longest first.
 
     Groups are placed longest first, each where least is, which never takes longer than 4/3 of the best packing where
-    no element is full (Graham 1969, theorem 3). Tasks of a unit that train nothing stay together, for preparing the
+    no element is full (Graham 1969, theorem 2). Tasks of a unit that train nothing stay together, for preparing the
     unit is most of their work; a group larger than `tasks_per_job` is an element of its own.
     """
     forecast = forecast or Forecast()

@@ -174,7 +174,7 @@ def log_normalised(matrix: Matrix, target_sum: float) -> Matrix:
 def merged_moments(parts: Iterator[Matrix]) -> tuple[Moments, NDArray[np.float64]]:
     """Moments and linear means of cells that come in blocks, as of all of them at once.
 
-    Means and squared deviations of two blocks are joined by Chan, Golub and LeVeque (1983), equation 1.4.
+    Means and squared deviations of two blocks are joined by Chan, Golub and LeVeque (1983), equation 1.5.
 
     Examples
     --------

@@ -84,9 +84,10 @@ def training_response(contexts: Iterable[tuple[Any, Any]]) -> TrainingResponse:
     The weight of a gene follows its mean ``|t|`` (Welch's, perturbed against control, over contexts), brought to
     ``[0, 1]`` by the smallest and the largest, squared and divided by the sum. Where all are equal, so are the weights.
 
-    These are the steps of Mejia et al. (2025), Diversity by Design, in the authors' code, whose ``t`` is another: that
-    of the very condition that is scored, against all other perturbations instead of control, with the variance of both
-    groups divided by the number of perturbed cells. Here no scored cell enters, and one perturbation is enough.
+    These are the steps of Mejia et al. (2025), Diversity by Design, section 3.3.3. In the authors' code ``t`` is
+    another: that of the very condition that is scored, against all other perturbations instead of control, with the
+    variance of both groups divided by the number of perturbed cells. Here no scored cell enters, and one perturbation
+    is enough.
 
     Parameters
     ----------

@@ -32,7 +32,7 @@ class DifferentialTest(NamedTuple):
 
     @property
     def adjusted(self) -> NDArray[np.float64]:
-        """P-values adjusted by Benjamini and Hochberg (1995) over all genes."""
+        """P-values adjusted over all genes: Benjamini and Hochberg (1995), equation 1."""
         return adjusted(self.pvalue)
 
 

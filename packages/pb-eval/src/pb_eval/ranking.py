@@ -38,7 +38,7 @@ def midranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def adjusted(pvalues: NDArray[np.float64]) -> NDArray[np.float64]:
     """P-values adjusted for the false discovery rate, ``min_(q >= p) q n / #(q' <= q)``, at most 1.
 
-    Benjamini and Hochberg (1995).
+    Benjamini and Hochberg (1995), equation 1.
 
     Parameters
     ----------

@@ -94,7 +94,8 @@ def sign_flip(differences: NDArray[np.float64], seed: int = 0) -> float:
 def holm(pvalues: NDArray[np.float64]) -> NDArray[np.float64]:
     """P-values adjusted so that with probability ``1 - level`` no true null is called significant; nan stays out.
 
-    ``p_(i)`` in rising order becomes ``max_(j <= i) min(1, (m - j + 1) p_(j))``. Holm (1979).
+    ``p_(i)`` in rising order becomes ``max_(j <= i) min(1, (m - j + 1) p_(j))``. Holm (1979); Demšar (2006), section
+    3.2.2.
 
     Parameters
     ----------
@@ -127,8 +128,10 @@ def smallest_pvalue(n_units: int) -> float:
 def friedman(merits: NDArray[np.float64]) -> Friedman:
     """Friedman's test that all models rank alike over units, equal merits sharing their mean rank.
 
-    The chi-squared distribution is rough for few units. Where no unit tells any two models apart, the statistic is 0
-    and the p-value 1; both are nan for fewer than three models or two units.
+    ``12 n / (k (k + 1)) (sum_j R_j^2 - k (k + 1)^2 / 4)``, with ``R_j`` the mean ranks of k models over n units,
+    divided by a correction for ties; chi-squared with ``k - 1`` degrees of freedom, roughly for few units. Where no
+    unit tells any two models apart, the statistic is 0 and the p-value 1; both are nan for fewer than three models or
+    two units. Friedman (1937); Demšar (2006), section 3.2.2.
 
     Parameters
     ----------
@@ -157,7 +160,7 @@ def shift_interval(differences: NDArray[np.float64], level: float = 0.95) -> tup
     Bounded by the ``k + 1``-th smallest and largest of the means of all pairs of differences, each with itself too,
     with the largest ``k`` for which ``2 P(W <= k) <= 1 - level``; nan where there is none, below six differences at
     95 %.
-    Hollander, Wolfe and Chicken (2014), section 3.3.
+    Hollander, Wolfe and Chicken (2014), chapter 3.
 
     Parameters
     ----------

@@ -121,7 +121,7 @@ def entropic_cost(x: NDArray[np.float64], y: NDArray[np.float64], epsilon: float
     and column minima, with the ``f`` that is best for it: its error goes with the square of that of ``g``. The scaling
     is done in single precision, in double where that does not reach the marginals, and in the log domain where both
     leave the floating range. Costs are computed anew whenever they are read. Cuturi (2013); Feydy et al. (2019),
-    equations 1 and 8.
+    equation 1 and its dual.
 
     Parameters
     ----------

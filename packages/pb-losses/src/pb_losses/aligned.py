@@ -55,7 +55,8 @@ def alignment_terms(prediction: Tensor, target: Tensor, *, reference_compatible:
     >>> alignment_terms(torch.tensor([0.0, 2.0, 4.0]), torch.tensor([1.0, 2.0, 3.0])).magnitude
     tensor([0.6667])
 
-    Source: Zhu et al. 2024, Function Aligned Regression (arXiv 2402.06104): the three losses it aggregates.
+    Source: Zhu et al. 2024, Function Aligned Regression (arXiv 2402.06104): the three losses it aggregates. That the
+    loss on differences of pairs is Var(e) is theorem 1 of Zhu, Yang and Jerby 2025 (ICML, PMLR 267).
     """
     moments = Moments.of(*_columns(prediction.detach(), target.detach()))
     values, defined = moments.terms(reference_compatible=reference_compatible)

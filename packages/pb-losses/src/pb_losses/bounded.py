@@ -56,7 +56,7 @@ def brier(logits: Tensor, target: Tensor, *, reduction: Reduction = "mean") -> T
     >>> brier(torch.tensor([[0.0, 0.0]]), torch.tensor([1]))
     tensor(0.5000)
 
-    Source: Brier 1950, Verification of Forecasts Expressed in Terms of Probability.
+    Source: Brier 1950, Verification of Forecasts Expressed in Terms of Probability, equation 2.
     """
     labels = classification_inputs(logits, target)
     values = (labels.one_hot() - labels.logits.softmax(-1)).square().sum(-1)

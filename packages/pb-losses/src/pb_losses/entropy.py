@@ -113,7 +113,8 @@ def gce(
     >>> gce(torch.tensor([[0.0, 0.0]]), torch.tensor([1]), q=1.0)
     tensor(0.5000)
 
-    Source: Zhang and Sabuncu 2018, Generalized Cross Entropy Loss (arXiv 1805.07836), L_q and truncated L_q.
+    Source: Zhang and Sabuncu 2018, Generalized Cross Entropy Loss (arXiv 1805.07836), equation 6 (L_q), and
+    truncated L_q.
     """
     check_within("q", q, low=0.0, high=1.0)
     check_within("truncation", truncation, low=0.0, high=1.0)

@@ -88,7 +88,10 @@ class Objective(NamedTuple):
 
 
 def kl_divergence(posterior: Posterior) -> Tensor:
-    """Return a cell's KL(N(mean, variance) || N(0, 1)), (cells,): 1/2 sum_l (mean^2 + variance - 1 - ln variance)."""
+    """Return a cell's KL(N(mean, variance) || N(0, 1)), (cells,): 1/2 sum_l (mean^2 + variance - 1 - ln variance).
+
+    Kingma and Welling, ICLR 2014, appendix B.
+    """
     mean, variance = posterior
     return 0.5 * (mean.square() + variance - 1 - variance.log()).sum(dim=-1)
 

@@ -32,6 +32,7 @@ class Film(nn.Module):
     c is the one-hot condition, or LeakyReLU(Linear(c)) with `n_hidden` > 0. "around-one": gamma = 1 + Linear(c), beta =
     Linear(c), biases zero and weights N(0, spread^2) at the start. "leaky-relu": gamma = LeakyReLU(Linear(c)), beta =
     LeakyReLU(Linear(c)), Xavier-uniform at the start, so that hardly any unit can change its sign or be shifted down.
+    Perez et al., AAAI 2018, equation 2.
 
     Conditions have to differ from the start: with a spread of 0 the code learns to carry the condition before FiLM
     does, and reconstruction, which is as good, never takes that back.
