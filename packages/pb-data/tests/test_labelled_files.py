@@ -106,7 +106,7 @@ def test_a_changed_file_is_not_the_recipes(cells: Path) -> None:
     ("changes", "task", "labels", "message"),
     [
         ({}, "regression", "valu", "no column 'valu'; did you mean 'value'"),
-        ({}, "regression", "value", "the columns 'gene', 'kind' are no numbers"),
+        ({}, "regression", "value", "the columns 'gene', 'kind' are no numbers.*\\(labels, groups or test\\)"),
         ({"kind": 1, "gene": 1}, "ranking", "value", "task is 'ranking'"),
         ({"kind": 1, "gene": 1, "value": 3.0}, "regression", "value", "target 'value' is constant, 3"),
         ({"kind": "x", "gene": 1, "value": 1}, "classification", "kind", "target 'kind' has a single class, 'x'"),
@@ -139,7 +139,7 @@ def test_columns_with_a_role_are_checked(table: pd.DataFrame, tmp_path: Path) ->
     with pytest.raises(DataFileError, match="'gene' marks test rows and has to hold true or false"):
         load_labelled_file(file, task="regression", labels="value", groups="width", test="gene")
     table.drop(columns=["gene", "kind"]).to_csv(file, index=False)
-    with pytest.raises(ValueError, match="no feature 'widht'; did you mean 'width'"):
+    with pytest.raises(ValueError, match="no feature 'widht' to leave unscaled; did you mean 'width'"):
         load_labelled_file(file, task="regression", labels="value", unscaled=["widht"])
 
 

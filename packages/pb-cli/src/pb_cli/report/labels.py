@@ -1,14 +1,16 @@
 """The chapter of a supervised run: losses and baselines over folds, seen against unseen genes, what was chosen."""
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pb_cli.board import number
-from pb_cli.costs import summarise
+from pb_cli.costs import KIND
+from pb_cli.names import suggest
 from pb_cli.report.blocks import Block, Cell, Column, Figure, Fold, Prose, Row, Table
-from pb_cli.report.leaderboard import ARROWS, signed
+from pb_cli.report.leaderboard import ARROWS, signed, spent
 from pb_cli.report.material import Material, records
 from pb_cli.report.plots import Strip, gap_figure, strip_figure
 from pb_cli.supervised.board import words
@@ -21,9 +23,27 @@ if TYPE_CHECKING:
 __all__ = ["board_blocks", "boards_of", "choice_table", "gap_blocks", "label_findings", "label_metric_table"]
 
 
-def boards_of(material: Material) -> list[Board]:
-    """Make a board of each kind of folds and label noise."""
-    return compare(material.results, label_baselines())
+def boards_of(material: Material, metrics: Sequence[str] = ()) -> list[Board]:
+    """Make a board of each kind of folds and label noise; the metrics named come first, and the first ranks.
+
+    Raises
+    ------
+    ValueError
+        If a metric is not among the results.
+    """
+    known = set(material.results["metric"])
+    for name in metrics:
+        if name not in known:
+            msg = f"The results hold no metric {name!r}. {suggest(name, known)}"
+            raise ValueError(msg)
+    return [_first(board, metrics) for board in compare(material.results, label_baselines())]
+
+
+def _first(board: Board, metrics: Sequence[str]) -> Board:
+    """Put the rows of some metrics first."""
+    place = {name: number for number, name in enumerate(metrics)}
+    order = board.table["metric"].map(lambda name: place.get(name, len(place))).argsort(kind="stable")
+    return board._replace(table=board.table.iloc[order])
 
 
 def label_findings(boards: list[Board]) -> list[Block]:
@@ -31,7 +51,7 @@ def label_findings(boards: list[Board]) -> list[Block]:
     blocks: list[Block] = []
     for board in boards:
         for line in words(board):
-            tone = "warning" if line.startswith("No better") else "lead"
+            tone = "warning" if line.startswith(("No ", "Without ")) else "lead"
             blocks.append(Prose(f"{board.dataset}, folds {board.split}: {line}", tone))
     return blocks
 
@@ -47,7 +67,9 @@ def board_blocks(board: Board, material: Material, *, figures: bool) -> list[Blo
 
 
 def _table(board: Board, metrics: list[str], material: Material) -> Table:
-    first, seconds = metrics[0], _seconds(board, material)
+    first = metrics[0]
+    ids = [task.id for task in material.done if getattr(task, "label_of_split", "") == board.split]
+    heads, costs = spent(material.costs[material.costs["task"].isin(ids)])
     rows = []
     for model, cells in _by_model(board).items():
         head = cells[first]
@@ -56,13 +78,13 @@ def _table(board: Board, metrics: list[str], material: Material) -> Table:
         name = Cell(f"{model}{mark}", note="baseline" if head["is_baseline"] else "")
         scores = [_score(cells.get(metric)) for metric in metrics]
         kind: Any = "baseline" if head["is_baseline"] else ""
-        rows.append(Row([name, *scores, *tested, _cost(seconds.get(model))], kind))
+        rows.append(Row([name, *scores, *tested, *costs.get((model, "default"), [Cell("")] * len(heads))], kind))
     columns = [Column("loss", is_number=False), *(Column(f"{name} {_arrow(name)}") for name in metrics)]
-    columns += [Column("p"), Column("p (Holm)"), Column("seconds")]
+    columns += [Column("p"), Column("p (Holm)"), *map(Column, heads)]
     caption = (
         f"{board.dataset}, folds {board.split}: mean ± standard deviation over folds, of test rows. Bold: best; ‡: no "
         f"better than the best baseline by {first}. p: paired t-test over folds against the best loss by {first}. "
-        "Seconds: median over seeds."
+        f"Costs: {KIND}."
     )
     return Table(caption, columns, rows, can_filter=True)
 
@@ -73,13 +95,6 @@ def _by_model(board: Board) -> dict[str, dict[str, dict[Any, Any]]]:
     for row in board.table.to_dict(orient="records"):
         found.setdefault(row["model"], {})[row["metric"]] = row
     return found
-
-
-def _seconds(board: Board, material: Material) -> dict[str, float]:
-    """Median seconds of a task of each model on these folds."""
-    ids = [task.id for task in material.done if getattr(task, "label_of_split", "") == board.split]
-    costs = summarise(material.costs[material.costs["task"].isin(ids)])
-    return {model: cost.fit_seconds for (model, _), cost in costs.items() if not np.isnan(cost.fit_seconds)}
 
 
 def _score(cell: dict[Any, Any] | None) -> Cell:
@@ -147,7 +162,9 @@ def _gap_table(rows: "pd.DataFrame", metric: str, folds: str) -> Table:
         values = [Cell(number(value), value) for value in (row.seen_genes, row.unseen_genes)]
         body.append(Row([Cell(str(row.model)), *values, Cell(signed(gap), gap)]))
     return Table(
-        f"{metric} in folds {folds}, whose genes also train, and in folds genes, whose genes do not", columns, body
+        f"{metric} in folds {folds}, whose genes also train, and in folds genes, whose do not; gap: unseen - seen",
+        columns,
+        body,
     )
 
 
@@ -173,6 +190,8 @@ def choice_table(material: Material) -> Table:
 
 def _settings(pick: Any) -> str:
     """Write one fold's choice."""
+    if pick.run < 0:
+        return "none, as all trainings diverged"
     own = [f"{name.replace('_', ' ')} {value:g}" for name, value in json.loads(pick.parameters).items()]
     return ", ".join([*own, f"lr {pick.learning_rate:g}", f"decay {pick.weight_decay:g}"])
 
