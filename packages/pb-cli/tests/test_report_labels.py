@@ -80,6 +80,26 @@ def test_costs_and_both_kinds_of_folds_are_told(html: str):
         assert html.count(f">{head}<") >= 2
 
 
+def test_each_target_has_its_own_rows(tmp_path: Path):
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame(rng.normal(size=(60, 3)), columns=["a", "b", "c"])
+    frame["one"], frame["two"] = frame["a"] + 0.1 * rng.normal(size=60), rng.normal(size=60)
+    frame.to_csv(tmp_path / "pair.csv", index=False)
+    known = ["--task", "regression", "--data", str(tmp_path / "pair.csv"), "--option", 'labels=["one", "two"]']
+    bench = ["bench", *known, "--loss", "none", "--folds", "3", "--out", str(tmp_path / "run")]
+    assert CliRunner().invoke(app, bench).exit_code == 0
+    report = ["report", str(tmp_path / "run"), "--format", "md"]
+    assert CliRunner().invoke(app, [*report, "--out", str(tmp_path / "pair.md")]).exit_code == 0
+    text = (tmp_path / "pair.md").read_text(encoding="utf-8")
+    scores = pd.read_csv(tmp_path / "run" / "results.csv").query("metric == 'mae'")
+    assert "Each target by itself" in text
+    for (model, target), values in scores.groupby(["model", "perturbation"])["value"]:
+        assert re.search(rf"\| \*?{model}\*? \| \*?{target}\*? \| {number(values.mean())} ", text)
+    refused = CliRunner().invoke(app, ["eval", "compare", str(tmp_path / "run")])
+    assert refused.exit_code == 1
+    assert "holds scores of labels" in refused.output
+
+
 def test_a_fold_without_a_choice_says_so():
     pick = {"run": -1, "parameters": "{}", "learning_rate": np.nan, "weight_decay": np.nan}
     assert _settings(SimpleNamespace(**pick)) == "none, as all trainings diverged"

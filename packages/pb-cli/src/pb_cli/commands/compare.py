@@ -72,6 +72,12 @@ def _read(path: Path) -> "pd.DataFrame":
         table = read_table(file)
     except (ValueError, OSError) as error:
         raise DataProblem(str(error)) from error
+    if (table["space"] == "labels").any():
+        msg = (
+            f"{file} holds scores of labels, whose folds share rows: pb bench and pb report test their losses against "
+            "the best one; pb compare holds two runs against each other."
+        )
+        raise DataProblem(msg)
     if table.empty:
         msg = f"{file} holds no rows: nothing to compare."
         raise DataProblem(msg)

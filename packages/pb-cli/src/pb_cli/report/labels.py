@@ -57,9 +57,9 @@ def label_findings(boards: list[Board]) -> list[Block]:
 
 
 def board_blocks(board: Board, material: Material, *, figures: bool) -> list[Block]:
-    """Show one board: scores with their spread over folds, tests against the best loss, strips over folds."""
+    """Show one board: scores with their spread over folds, of each target too, tests, strips over folds."""
     metrics = list(dict.fromkeys(board.table["metric"]))
-    blocks: list[Block] = [_table(board, metrics, material)]
+    blocks: list[Block] = [_table(board, metrics, material), *_by_target(board, metrics, material.results)]
     if not figures:
         return blocks
     folds = [_strips(board, metric, material.results) for metric in metrics]
@@ -87,6 +87,34 @@ def _table(board: Board, metrics: list[str], material: Material) -> Table:
         f"Costs: {KIND}."
     )
     return Table(caption, columns, rows, can_filter=True)
+
+
+def _by_target(board: Board, metrics: list[str], results: "pd.DataFrame") -> list[Block]:
+    """Lay out the scores of each target, in the order of the board; nothing where there is only one."""
+    rows = _rows(board, results)
+    targets = list(rows["perturbation"].unique())
+    if len(targets) < 2:
+        return []
+    folds = {
+        key: part.groupby("context")["value"].mean().to_numpy()
+        for key, part in rows.groupby(["model", "perturbation", "metric"])
+    }
+    body = []
+    for model, of_board in _by_model(board).items():
+        kind: Any = "baseline" if of_board[metrics[0]]["is_baseline"] else ""
+        for target in targets:
+            values = [folds.get((model, target, metric)) for metric in metrics]  # classes decide which top-k there are
+            cells = [None if each is None else {"mean": each.mean(), "sd": each.std(), "best": 0} for each in values]
+            body.append(Row([Cell(model), Cell(str(target)), *map(_score, cells)], kind))
+    heads = [Column("loss", is_number=False), Column("target", is_number=False)]
+    columns = [*heads, *(Column(f"{name} {_arrow(name)}") for name in metrics)]
+    table = Table(f"{board.dataset}, folds {board.split}: mean ± standard deviation over folds", columns, body, True)
+    return [Fold("Each target by itself", [table])]
+
+
+def _rows(board: Board, results: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the rows of results that a board sums up."""
+    return results[(results["dataset"] == board.dataset) & (results["split"] == board.split)]
 
 
 def _by_model(board: Board) -> dict[str, dict[str, dict[Any, Any]]]:
@@ -121,7 +149,7 @@ def _arrow(metric: str) -> str:
 
 def _strips(board: Board, metric: str, results: "pd.DataFrame") -> Figure:
     """Draw each loss's scores: a mark for each fold, a dot for its mean."""
-    rows = results[(results["dataset"] == board.dataset) & (results["split"] == board.split)]
+    rows = _rows(board, results)
     rows = rows[rows["metric"] == metric]
     table = board.table[board.table["metric"] == metric]
     table = table[table["mean"].notna()]
