@@ -33,6 +33,7 @@ def cells(tmp_path: Path) -> Path:
     obs["state"] = pd.Categorical(["on", "off", None, "on"], categories=["on", "off", "never"])
     adata = AnnData(sparse.csr_matrix(np.eye(4, 3)), obs=obs, var=pd.DataFrame(index=["u", "v", "w"]))
     adata.obsm["outcomes"] = np.arange(8.0).reshape(4, 2)
+    adata.obsm["sparse"] = sparse.csr_matrix(adata.obsm["outcomes"])
     adata.write_h5ad(tmp_path / "cells.h5ad")
     return tmp_path / "cells.h5ad"
 
@@ -78,6 +79,9 @@ def test_cells_have_labels_in_obs_or_obsm(cells: Path) -> None:
     assert outcomes.targets == ("outcomes 1", "outcomes 2")
     assert outcomes.y.tolist() == [[0, 1], [2, 3], [4, 5], [6, 7]]
     assert outcomes.groups is None
+    same = load_labelled_file(cells, task="regression", labels="sparse")
+    np.testing.assert_array_equal(same.y, outcomes.y)
+    assert same.targets == ("sparse 1", "sparse 2")
 
 
 def test_values_can_be_cut_into_classes(cells: Path) -> None:

@@ -125,10 +125,10 @@ def obsm_columns(adata: AnnData, key: str) -> pd.DataFrame:
     """Return an obsm entry as a table; columns without names are called key 1, key 2, ..."""
     import pandas as pd
 
-    entry = adata.obsm[key]
+    entry: Any = adata.obsm[key]
     if isinstance(entry, pd.DataFrame):
         return entry
-    entry = np.asarray(entry)
+    entry = np.asarray(entry.toarray() if hasattr(entry, "toarray") else entry)
     return pd.DataFrame(entry, columns=[f"{key} {n}" for n in range(1, entry.shape[1] + 1)])
 
 
