@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from pb_cli import resources
 from pb_cli.costs import cost_cells, cost_heads, cost_records, read_costs, summarise
-from pb_cli.report.leaderboard import _spent
+from pb_cli.report.leaderboard import spent
 from pb_eval import read_prediction
 
 FLAGS = ("--context-key", "kind", "--perturbation-key", "condition", "--control", "ctrl", "--scale", "counts")
@@ -47,7 +47,7 @@ def test_costs_equal_a_slow_twin():
 
 def test_a_report_shows_the_same_costs_as_the_board():
     frame = table()
-    heads, cells = _spent(frame)
+    heads, cells = spent(frame)
     assert heads == ["fit, s", "predict, s", "memory, MiB", "GPU memory, MiB", "parameters"]
     for model, cost in summarise(frame).items():
         memory = cost.peak_memory_bytes / 2**20

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from pb_cli import app
 from pb_cli.board import number
-from pb_cli.report.labels import boards_of
+from pb_cli.report.labels import _settings, boards_of
 from pb_cli.report.material import read_material
 from pb_cli.supervised.comparison import gaps
 
@@ -59,6 +60,52 @@ def test_seen_genes_are_held_against_unseen_ones(html: str, finished: Path):
     assert found is not None
     told = {f"{row['model']} {number(row['seen_genes'])} and {number(row['unseen_genes'])}" for row in rows}
     assert set(found[1].split("; ")) == told
+
+
+def test_another_metric_ranks_and_an_unknown_one_is_refused(finished: Path, tmp_path: Path):
+    arguments = ["report", str(finished), "--format", "md", "--out", str(tmp_path / "other.md"), "--metric"]
+    assert CliRunner().invoke(app, [*arguments, "spearman"]).exit_code == 0
+    text = (tmp_path / "other.md").read_text(encoding="utf-8")
+    assert text.count("| loss | spearman ↑ | mae ↓ |") == 2
+    assert "Best loss by spearman: " in text
+    assert "Best loss by mae: " not in text
+    refused = CliRunner().invoke(app, [*arguments, "speerman"])
+    assert refused.exit_code == 2
+    assert "Did you mean spearman" in refused.output
+
+
+def test_costs_and_both_kinds_of_folds_are_told(html: str):
+    assert "Data numbers, folds cells, genes." in html
+    for head in ("fit, s", "memory, MiB", "parameters"):
+        assert html.count(f">{head}<") >= 2
+
+
+def test_each_target_has_its_own_rows(tmp_path: Path):
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame(rng.normal(size=(60, 3)), columns=["a", "b", "c"])
+    frame["one"], frame["two"] = frame["a"] + 0.1 * rng.normal(size=60), rng.normal(size=60)
+    frame.to_csv(tmp_path / "pair.csv", index=False)
+    known = ["--task", "regression", "--data", str(tmp_path / "pair.csv"), "--option", 'labels=["one", "two"]']
+    bench = ["bench", *known, "--loss", "none", "--folds", "3", "--out", str(tmp_path / "run")]
+    assert CliRunner().invoke(app, bench).exit_code == 0
+    report = ["report", str(tmp_path / "run"), "--format", "md"]
+    assert CliRunner().invoke(app, [*report, "--out", str(tmp_path / "pair.md")]).exit_code == 0
+    text = (tmp_path / "pair.md").read_text(encoding="utf-8")
+    scores = pd.read_csv(tmp_path / "run" / "results.csv").query("metric == 'mae'")
+    assert "Each target by itself" in text
+    for (model, target), values in scores.groupby(["model", "perturbation"])["value"]:
+        assert re.search(rf"\| \*?{model}\*? \| \*?{target}\*? \| {number(values.mean())} ", text)
+    refused = CliRunner().invoke(app, ["eval", "compare", str(tmp_path / "run")])
+    assert refused.exit_code == 1
+    assert "holds scores of labels" in refused.output
+
+
+def test_a_fold_without_a_choice_says_so():
+    pick = {"run": -1, "parameters": "{}", "learning_rate": np.nan, "weight_decay": np.nan}
+    assert _settings(SimpleNamespace(**pick)) == "none, as all trainings diverged"
+    assert _settings(SimpleNamespace(**pick | {"run": 0, "learning_rate": 0.1, "weight_decay": 1e-4})) == (
+        "lr 0.1, decay 0.0001"
+    )
 
 
 def test_what_was_chosen_and_what_folds_support_is_told(html: str, finished: Path):

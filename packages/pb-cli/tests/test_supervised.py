@@ -1,12 +1,15 @@
 """The supervised arm from the command line, on small files of known content."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from pb_cli.console import output
 from pb_cli.plan import Task, read_plan, to_lines
+from pb_cli.supervised.board import words
 from pb_cli.supervised.comparison import compare, gaps
 from pb_cli.supervised.grids import expand_losses, parameter_settings
 from pb_cli.supervised.scores import threshold_scores
@@ -68,7 +71,9 @@ def test_a_regression_from_the_command_line(pb, regression):
     assert {file.name for file in folder.iterdir()} == {
         "chosen.csv", "curves.svg", "log.txt", "metrics.csv", "predictions.npz", "task.json", "traces.parquet",
     }  # fmt: skip
-    assert (folder / "curves.svg").stat().st_size < 100_000
+    curves = (folder / "curves.svg").read_text()
+    assert len(curves) < 200_000
+    assert all(f"<!-- {measure} -->" in curves for measure in ("mae", "rmse", "pearson", "spearman"))
 
 
 def test_what_is_kept_agrees(pb, regression):
@@ -237,6 +242,38 @@ def test_genes_seen_in_training_leak_their_labels(pb):
     assert row["seen_genes"] > 0.55
     assert row["unseen_genes"] < 0.45
     assert abs(rows["ce", "auroc"]["unseen_genes"] - 0.5) < 0.12
+
+
+def test_a_loss_without_a_score_is_not_called_alike():
+    rows = [(f"fold {fold}", model, value + fold / 10) for fold in range(1, 4) for model, value in VALUES.items()]
+    results = pd.DataFrame(rows, columns=["context", "model", "value"]).assign(
+        dataset="d", split="cells", perturbation="t", seed=1, metric="mae"
+    )
+    (board,) = compare(results, ["mean"])
+    best, weak, none = words(board)
+    assert best == "Best loss by mae: mae."
+    assert weak == "No better than the best baseline by mae: mae."
+    assert none.startswith("Without a mae to compare")
+    assert none.endswith(": mse.")
+
+
+VALUES = {"mae": 3.0, "mse": np.nan, "mean": 2.0}
+
+
+def test_the_leak_of_standardising_all_rows_is_said_of_baselines_too(regression):
+    result = regression("--loss", "none", "--standardise", "all-rows")
+    assert "Features were standardised on all rows, validation and test included" in result.stderr
+
+
+def test_a_narrow_terminal_shows_every_score(regression, monkeypatch: pytest.MonkeyPatch):
+    wide = regression("--loss", "mae").stdout
+    monkeypatch.setattr(output, "_width", 40)
+    narrow = regression("--loss", "mae").stdout
+    assert "…" not in narrow
+    assert max(map(len, narrow.splitlines())) <= 40
+    shown = re.findall(r"[0-9]\.[0-9]{3} ±[0-9]\.[0-9]{3}", narrow)
+    assert len(shown) == 8
+    assert set(shown) <= set(re.findall(r"[0-9]\.[0-9]{3} ±[0-9]\.[0-9]{3}", wide))
 
 
 def test_boards_compare_equals_by_hand():

@@ -123,6 +123,15 @@ def test_groups_of_a_class_are_spread() -> None:
         assert sum(len(set(part[classes == k])) == 3 for k in range(7)) >= 6
 
 
+@pytest.mark.parametrize("per_class", [5, 6, 7, 9])
+def test_a_class_of_as_many_groups_as_parts_is_in_every_part(per_class: int) -> None:
+    classes = np.repeat(np.arange(3), per_class)
+    for seed in range(15):
+        rng = np.random.default_rng(seed)
+        part = most_even(rng.integers(3, 30, size=len(classes)), 5, rng, classes)
+        assert all(len(set(classes[part == number])) == 3 for number in range(5))
+
+
 def test_other_seeds_part_other_genes(make: Make) -> None:
     tests = {
         tuple(sorted(set(make().groups[make_folds("genes", make(), seed=seed, n_folds=3).test]))) for seed in range(6)
@@ -235,7 +244,9 @@ def test_a_class_no_fold_validates_on_is_noted(make: Make) -> None:
     y = make().y.copy()
     y[y == 2] = 1
     y[[10, 30, 50]] = 2
-    notes = make_folds("stratified", make(y=y, test=np.arange(90) == 0), n_folds=5).notes
+    untested, *notes = make_folds("stratified", make(y=y, test=np.arange(90) == 0), n_folds=5).notes
+    assert untested.startswith("no test sample is of '")
+    assert "'high' of target 'a' (" in untested
     assert len(notes) == 2
     assert all("validates on no sample of 'high' of target 'a' ('high' has 3 samples of" in note for note in notes)
     y[[30, 50]] = 1

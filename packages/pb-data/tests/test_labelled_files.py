@@ -33,6 +33,7 @@ def cells(tmp_path: Path) -> Path:
     obs["state"] = pd.Categorical(["on", "off", None, "on"], categories=["on", "off", "never"])
     adata = AnnData(sparse.csr_matrix(np.eye(4, 3)), obs=obs, var=pd.DataFrame(index=["u", "v", "w"]))
     adata.obsm["outcomes"] = np.arange(8.0).reshape(4, 2)
+    adata.obsm["sparse"] = sparse.csr_matrix(adata.obsm["outcomes"])
     adata.write_h5ad(tmp_path / "cells.h5ad")
     return tmp_path / "cells.h5ad"
 
@@ -78,6 +79,9 @@ def test_cells_have_labels_in_obs_or_obsm(cells: Path) -> None:
     assert outcomes.targets == ("outcomes 1", "outcomes 2")
     assert outcomes.y.tolist() == [[0, 1], [2, 3], [4, 5], [6, 7]]
     assert outcomes.groups is None
+    same = load_labelled_file(cells, task="regression", labels="sparse")
+    np.testing.assert_array_equal(same.y, outcomes.y)
+    assert same.targets == ("sparse 1", "sparse 2")
 
 
 def test_values_can_be_cut_into_classes(cells: Path) -> None:
@@ -106,7 +110,7 @@ def test_a_changed_file_is_not_the_recipes(cells: Path) -> None:
     ("changes", "task", "labels", "message"),
     [
         ({}, "regression", "valu", "no column 'valu'; did you mean 'value'"),
-        ({}, "regression", "value", "the columns 'gene', 'kind' are no numbers"),
+        ({}, "regression", "value", "the columns 'gene', 'kind' are no numbers.*\\(labels, groups or test\\)"),
         ({"kind": 1, "gene": 1}, "ranking", "value", "task is 'ranking'"),
         ({"kind": 1, "gene": 1, "value": 3.0}, "regression", "value", "target 'value' is constant, 3"),
         ({"kind": "x", "gene": 1, "value": 1}, "classification", "kind", "target 'kind' has a single class, 'x'"),
@@ -139,7 +143,7 @@ def test_columns_with_a_role_are_checked(table: pd.DataFrame, tmp_path: Path) ->
     with pytest.raises(DataFileError, match="'gene' marks test rows and has to hold true or false"):
         load_labelled_file(file, task="regression", labels="value", groups="width", test="gene")
     table.drop(columns=["gene", "kind"]).to_csv(file, index=False)
-    with pytest.raises(ValueError, match="no feature 'widht'; did you mean 'width'"):
+    with pytest.raises(ValueError, match="no feature 'widht' to leave unscaled; did you mean 'width'"):
         load_labelled_file(file, task="regression", labels="value", unscaled=["widht"])
 
 

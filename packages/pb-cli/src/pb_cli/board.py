@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from pb_cli.console import messages, output
+from pb_cli.console import messages, output, show_table
 from pb_cli.costs import KIND, cost_cells, cost_heads
 
 if TYPE_CHECKING:
@@ -71,9 +71,9 @@ def show_board(board: "Leaderboard", comparison: "Comparison | None" = None, cos
         comparison = None  # one model alone
     ranks = {} if comparison is None else _ranks(comparison, first)
     title = f"Mean over {n_units} held-out unit{'s' * (n_units != 1)}, by {first}"
-    output.print(_scores(board, metrics, title, ranks, costs))
+    show_table(_scores(board, metrics, title, ranks, costs))
     if not board.table["is_baseline"].all() and any(board.best_baseline.values()):
-        output.print(_gains(board, metrics, {} if comparison is None else _bounds(comparison)))
+        show_table(_gains(board, metrics, {} if comparison is None else _bounds(comparison)))
     output.print(_legend(board, metrics, ranked=bool(ranks), costs=bool(costs)))
     if comparison is not None:
         messages.print(f"{first}: {comparison.verdicts[first].words}", soft_wrap=True)
@@ -205,5 +205,11 @@ def _caveats(metrics: list[str]) -> Text | None:
 
 
 def number(value: float) -> str:
-    """Three decimals, or three digits where that would show nothing but zeros."""
+    """Three decimals; two digits where that would show nothing but zeros, three where it would show many before them.
+
+    >>> number(0.5), number(0.00123), number(-9.43e31)
+    ('0.500', '0.0012', '-9.43e+31')
+    """
+    if 1e6 <= abs(value) < math.inf:
+        return f"{value:.3g}"
     return f"{value:.3f}" if abs(value) >= 0.01 or value == 0 else f"{value:.2g}"

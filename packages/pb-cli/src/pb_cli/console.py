@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["count", "messages", "output", "print_data", "print_fact", "print_json", "print_table"]
+__all__ = ["count", "messages", "output", "print_data", "print_fact", "print_json", "print_table", "show_table"]
 
 NARROW = 13  # columns that a table's column needs to be read
+CUT = "…"  # what rich puts where it cuts a word off
 PIPED = 160  # columns of what no terminal shows, where COLUMNS does not say otherwise
 
 
@@ -72,6 +73,21 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     for row in rows:
         table.add_row(*map(Text, row))
     output.print(table)
+
+
+def show_table(table: Table) -> None:
+    """Print a table laid out already; where a narrow terminal would cut words off, a paragraph for each row."""
+    if CUT not in "".join(part.text for part in output.render(table)):
+        output.print(table)
+        return
+    columns = [_one_line(column.header) for column in table.columns]
+    rows = zip(*(map(_one_line, column.cells) for column in table.columns), strict=True)
+    _print_rows(_one_line(table.title), columns, rows)
+
+
+def _one_line(text: object) -> str:
+    """Write a head or cell of several lines as one."""
+    return str(text).replace("-\n", "").replace("\n", " ").strip()
 
 
 def _print_rows(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -164,14 +164,14 @@ def labels_draft(data: "LabelledData", where: dict[str, Any], command: str) -> s
 def _validation(data: "LabelledData") -> list[str]:
     """Say how settings are chosen, among which."""
     lines = [
-        "# How it is validated: kinds of `pb ls folds`. Every fold chooses among these settings by its inner folds.",
+        "# How it is validated: kinds of `pb ls folds`. Each fold's validation rows choose among these settings.",
         f"fold-kinds = {toml(_fold_kind(data))}",
         "folds = 5",
         "learning-rates = [0.1, 0.01, 0.001]",
         "weight-decays = [0.001, 0.0001, 0.00001]",
         "epochs = 100",
     ]
-    noise = '# label-noise = ["none", "uniform:0.3"]    # labels replaced at random, in training only'
+    noise = '# label-noise = ["none", "uniform:0.3"]    # labels replaced at random, but for the test rows'
     return [*lines, noise] if data.task == "classification" else lines
 
 

@@ -17,7 +17,7 @@ from pb_cli.console import messages
 __all__ = ["mannered", "shown_anywhere", "traced", "verbosity_options", "walk"]
 
 WIDEST = 100
-PLAIN = str.maketrans("±↑↓→…–—·×µ’‘“”≥≤", "~^v>.--.xu''\"\"><")
+PLAIN = str.maketrans("±↑↓→…–—−·×µ’‘“”≥≤‡", "~^v>.---.xu''\"\"><#")
 
 
 class Formatter(click.HelpFormatter):
@@ -105,6 +105,8 @@ def shown_anywhere() -> None:
     >>> codecs.register_error("pb-plain", plain)
     >>> "±1 ↑ Größe".encode("ascii", "pb-plain")
     b'~1 ^ Gro?e'
+    >>> "−0.1 ‡".encode("ascii", "pb-plain")
+    b'-0.1 #'
     """
     codecs.register_error("pb-plain", plain)
     for stream in (sys.stdout, sys.stderr):

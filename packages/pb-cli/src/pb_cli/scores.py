@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pb_cli.board import label
-from pb_cli.console import output
+from pb_cli.console import show_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,7 @@ def show_scores(rows: "pd.DataFrame") -> None:
     n_conditions = len(named["condition"].unique())
     lay_out = _alone if n_conditions == 1 else _one_by_one if n_conditions <= _COLUMNS else _summed_up
     lay_out(named, table)
-    output.print(table)
+    show_table(table)
 
 
 def _alone(named: "pd.DataFrame", table: Table) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pb_cli.completing import complete
-from pb_cli.console import messages, output, print_json
+from pb_cli.console import messages, print_json, show_table
 from pb_cli.names import DataProblem, split_names, usage_errors
 from pb_cli.options import data_options, keys_from_flags, names_option, open_data, parse_options
 
@@ -140,7 +140,7 @@ def write(rows: "pd.DataFrame", path: Path) -> None:
 def show(rows: "pd.DataFrame", condition: "Condition") -> None:
     """Print the values of a few metrics, or the faults of many."""
     where = f"{condition.perturbation} in {condition.context}"
-    output.print(_values(rows, where) if rows["metric"].nunique() <= _FEW else _faults(rows, where))
+    show_table(_values(rows, where) if rows["metric"].nunique() <= _FEW else _faults(rows, where))
 
 
 def _values(rows: "pd.DataFrame", where: str) -> Any:

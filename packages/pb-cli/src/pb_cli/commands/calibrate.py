@@ -13,7 +13,7 @@ from rich.text import Text
 
 from pb_cli.commands.bench import overrides
 from pb_cli.completing import complete
-from pb_cli.console import messages, output, print_json
+from pb_cli.console import messages, output, print_json, show_table
 from pb_cli.display import clock
 from pb_cli.experiment import Experiment
 from pb_cli.names import DataProblem, split_names, usage_errors
@@ -190,7 +190,7 @@ def show(found: "DynamicRange") -> None:
         numbers = [f"{row[name]:.4g}" for name in ("negative", "positive")] + [percent(row["fraction"])]
         cells = [row["metric"], *numbers, wins_of(row), percent(row["draws_won"])]
         table.add_row(*(Text(cell, style="" if row["separates"] else "red") for cell in cells))
-    output.print(table)
+    show_table(table)
     output.print(Text(LEGEND, style="dim"))
 
 

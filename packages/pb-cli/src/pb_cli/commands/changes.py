@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pb_cli.console import messages, output, print_json, print_table
+from pb_cli.console import messages, output, print_json, print_table, show_table
 from pb_cli.names import split_names, suggest, usage_errors
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def show_differences(found: "list[Difference]", run_a: Path, run_b: Path) -> Non
 def show_changes(split: str, changes: "Changes") -> None:
     """Print the scores of models that both runs have, and what could not be compared."""
     if len(changes.table):
-        output.print(_laid_out(split, changes))
+        show_table(_laid_out(split, changes))
     else:
         output.print(f"{split}: no model has a score of the same metric on the same unit in both runs.")
     for metric, why in changes.skipped.items():

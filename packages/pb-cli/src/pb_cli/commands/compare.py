@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pb_cli.console import messages, output, print_json
+from pb_cli.console import messages, output, print_json, show_table
 from pb_cli.names import DataProblem, split_names, suggest
 from pb_cli.options import names_option
 
@@ -72,6 +72,12 @@ def _read(path: Path) -> "pd.DataFrame":
         table = read_table(file)
     except (ValueError, OSError) as error:
         raise DataProblem(str(error)) from error
+    if (table["space"] == "labels").any():
+        msg = (
+            f"{file} holds scores of labels, whose folds share rows: pb bench and pb report test their losses against "
+            "the best one; pb compare holds two runs against each other."
+        )
+        raise DataProblem(msg)
     if table.empty:
         msg = f"{file} holds no rows: nothing to compare."
         raise DataProblem(msg)
@@ -113,10 +119,10 @@ def _draw(found: "Comparison", path: Path) -> None:
 def _show(found: "Comparison", *, all_pairs: bool) -> None:
     """Print ranking, verdict and pairs of each metric."""
     for metric, verdict in found.verdicts.items():
-        output.print(_ranking(found, metric))
+        show_table(_ranking(found, metric))
         pairs = found.pairs[found.pairs["metric"] == metric]
         if len(pairs) and (all_pairs or (len(found.verdicts) == 1 and len(pairs) <= _PAIRS)):
-            output.print(_pairs(pairs, found.test))
+            show_table(_pairs(pairs, found.test))
         elif len(found.verdicts) == 1 and len(pairs):
             messages.print(f"{len(pairs)} pairs with --pairs, and with --json.")
         output.print(verdict.words, soft_wrap=True)

@@ -51,7 +51,7 @@ def _overview(materials: Sequence[Material]) -> Table:
     rows = [
         Row(
             [
-                *map(Cell, (m.name, m.dataset, m.tasks[0].split)),
+                *map(Cell, (m.name, m.dataset, ", ".join(m.splits))),
                 Cell(f"{len(m.done):,} of {len(m.tasks):,}", len(m.done)),
             ]
         )
@@ -65,7 +65,8 @@ def _overview(materials: Sequence[Material]) -> Table:
 
 def _chapter(material: Material, wishes: Wishes, say: Callable[[str], None]) -> list[Section]:
     """Write the sections of one run."""
-    opening = [Prose(f"Data {material.dataset}, split {material.tasks[0].split}."), *completeness(material)]
+    what = "folds" if material.is_supervised else "split"
+    opening = [Prose(f"Data {material.dataset}, {what} {', '.join(material.splits)}."), *completeness(material)]
     if material.results.empty:
         body: list[tuple[str, list[Block]]] = [
             ("In words", [Prose("No task is done yet: there is nothing to rank.", "warning")])
@@ -131,7 +132,7 @@ def _units(material: Material, standing: Standing, wishes: Wishes, say: Callable
 
 def _of_labels(material: Material, wishes: Wishes) -> list[tuple[str, list[Block]]]:
     """Write the sections of a supervised run."""
-    boards = boards_of(material)
+    boards = boards_of(material, wishes.metrics)
     names = list(dict.fromkeys(name for board in boards for name in board.table["metric"]))
     sections: list[tuple[str, list[Block]]] = [("In words", label_findings(boards))]
     for board in boards:

@@ -1,14 +1,16 @@
 """The chapter of a supervised run: losses and baselines over folds, seen against unseen genes, what was chosen."""
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pb_cli.board import number
-from pb_cli.costs import summarise
+from pb_cli.costs import KIND
+from pb_cli.names import suggest
 from pb_cli.report.blocks import Block, Cell, Column, Figure, Fold, Prose, Row, Table
-from pb_cli.report.leaderboard import ARROWS, signed
+from pb_cli.report.leaderboard import ARROWS, signed, spent
 from pb_cli.report.material import Material, records
 from pb_cli.report.plots import Strip, gap_figure, strip_figure
 from pb_cli.supervised.board import words
@@ -21,9 +23,27 @@ if TYPE_CHECKING:
 __all__ = ["board_blocks", "boards_of", "choice_table", "gap_blocks", "label_findings", "label_metric_table"]
 
 
-def boards_of(material: Material) -> list[Board]:
-    """Make a board of each kind of folds and label noise."""
-    return compare(material.results, label_baselines())
+def boards_of(material: Material, metrics: Sequence[str] = ()) -> list[Board]:
+    """Make a board of each kind of folds and label noise; the metrics named come first, and the first ranks.
+
+    Raises
+    ------
+    ValueError
+        If a metric is not among the results.
+    """
+    known = set(material.results["metric"])
+    for name in metrics:
+        if name not in known:
+            msg = f"The results hold no metric {name!r}. {suggest(name, known)}"
+            raise ValueError(msg)
+    return [_first(board, metrics) for board in compare(material.results, label_baselines())]
+
+
+def _first(board: Board, metrics: Sequence[str]) -> Board:
+    """Put the rows of some metrics first."""
+    place = {name: number for number, name in enumerate(metrics)}
+    order = board.table["metric"].map(lambda name: place.get(name, len(place))).argsort(kind="stable")
+    return board._replace(table=board.table.iloc[order])
 
 
 def label_findings(boards: list[Board]) -> list[Block]:
@@ -31,15 +51,15 @@ def label_findings(boards: list[Board]) -> list[Block]:
     blocks: list[Block] = []
     for board in boards:
         for line in words(board):
-            tone = "warning" if line.startswith("No better") else "lead"
+            tone = "warning" if line.startswith(("No ", "Without ")) else "lead"
             blocks.append(Prose(f"{board.dataset}, folds {board.split}: {line}", tone))
     return blocks
 
 
 def board_blocks(board: Board, material: Material, *, figures: bool) -> list[Block]:
-    """Show one board: scores with their spread over folds, tests against the best loss, strips over folds."""
+    """Show one board: scores with their spread over folds, of each target too, tests, strips over folds."""
     metrics = list(dict.fromkeys(board.table["metric"]))
-    blocks: list[Block] = [_table(board, metrics, material)]
+    blocks: list[Block] = [_table(board, metrics, material), *_by_target(board, metrics, material.results)]
     if not figures:
         return blocks
     folds = [_strips(board, metric, material.results) for metric in metrics]
@@ -47,7 +67,9 @@ def board_blocks(board: Board, material: Material, *, figures: bool) -> list[Blo
 
 
 def _table(board: Board, metrics: list[str], material: Material) -> Table:
-    first, seconds = metrics[0], _seconds(board, material)
+    first = metrics[0]
+    ids = [task.id for task in material.done if getattr(task, "label_of_split", "") == board.split]
+    heads, costs = spent(material.costs[material.costs["task"].isin(ids)])
     rows = []
     for model, cells in _by_model(board).items():
         head = cells[first]
@@ -56,15 +78,43 @@ def _table(board: Board, metrics: list[str], material: Material) -> Table:
         name = Cell(f"{model}{mark}", note="baseline" if head["is_baseline"] else "")
         scores = [_score(cells.get(metric)) for metric in metrics]
         kind: Any = "baseline" if head["is_baseline"] else ""
-        rows.append(Row([name, *scores, *tested, _cost(seconds.get(model))], kind))
+        rows.append(Row([name, *scores, *tested, *costs.get((model, "default"), [Cell("")] * len(heads))], kind))
     columns = [Column("loss", is_number=False), *(Column(f"{name} {_arrow(name)}") for name in metrics)]
-    columns += [Column("p"), Column("p (Holm)"), Column("seconds")]
+    columns += [Column("p"), Column("p (Holm)"), *map(Column, heads)]
     caption = (
         f"{board.dataset}, folds {board.split}: mean ± standard deviation over folds, of test rows. Bold: best; ‡: no "
         f"better than the best baseline by {first}. p: paired t-test over folds against the best loss by {first}. "
-        "Seconds: median over seeds."
+        f"Costs: {KIND}."
     )
     return Table(caption, columns, rows, can_filter=True)
+
+
+def _by_target(board: Board, metrics: list[str], results: "pd.DataFrame") -> list[Block]:
+    """Lay out the scores of each target, in the order of the board; nothing where there is only one."""
+    rows = _rows(board, results)
+    targets = list(rows["perturbation"].unique())
+    if len(targets) < 2:
+        return []
+    folds = {
+        key: part.groupby("context")["value"].mean().to_numpy()
+        for key, part in rows.groupby(["model", "perturbation", "metric"])
+    }
+    body = []
+    for model, of_board in _by_model(board).items():
+        kind: Any = "baseline" if of_board[metrics[0]]["is_baseline"] else ""
+        for target in targets:
+            values = [folds.get((model, target, metric)) for metric in metrics]  # classes decide which top-k there are
+            cells = [None if each is None else {"mean": each.mean(), "sd": each.std(), "best": 0} for each in values]
+            body.append(Row([Cell(model), Cell(str(target)), *map(_score, cells)], kind))
+    heads = [Column("loss", is_number=False), Column("target", is_number=False)]
+    columns = [*heads, *(Column(f"{name} {_arrow(name)}") for name in metrics)]
+    table = Table(f"{board.dataset}, folds {board.split}: mean ± standard deviation over folds", columns, body, True)
+    return [Fold("Each target by itself", [table])]
+
+
+def _rows(board: Board, results: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the rows of results that a board sums up."""
+    return results[(results["dataset"] == board.dataset) & (results["split"] == board.split)]
 
 
 def _by_model(board: Board) -> dict[str, dict[str, dict[Any, Any]]]:
@@ -73,13 +123,6 @@ def _by_model(board: Board) -> dict[str, dict[str, dict[Any, Any]]]:
     for row in board.table.to_dict(orient="records"):
         found.setdefault(row["model"], {})[row["metric"]] = row
     return found
-
-
-def _seconds(board: Board, material: Material) -> dict[str, float]:
-    """Median seconds of a task of each model on these folds."""
-    ids = [task.id for task in material.done if getattr(task, "label_of_split", "") == board.split]
-    costs = summarise(material.costs[material.costs["task"].isin(ids)])
-    return {model: cost.fit_seconds for (model, _), cost in costs.items() if not np.isnan(cost.fit_seconds)}
 
 
 def _score(cell: dict[Any, Any] | None) -> Cell:
@@ -106,7 +149,7 @@ def _arrow(metric: str) -> str:
 
 def _strips(board: Board, metric: str, results: "pd.DataFrame") -> Figure:
     """Draw each loss's scores: a mark for each fold, a dot for its mean."""
-    rows = results[(results["dataset"] == board.dataset) & (results["split"] == board.split)]
+    rows = _rows(board, results)
     rows = rows[rows["metric"] == metric]
     table = board.table[board.table["metric"] == metric]
     table = table[table["mean"].notna()]
@@ -147,7 +190,9 @@ def _gap_table(rows: "pd.DataFrame", metric: str, folds: str) -> Table:
         values = [Cell(number(value), value) for value in (row.seen_genes, row.unseen_genes)]
         body.append(Row([Cell(str(row.model)), *values, Cell(signed(gap), gap)]))
     return Table(
-        f"{metric} in folds {folds}, whose genes also train, and in folds genes, whose genes do not", columns, body
+        f"{metric} in folds {folds}, whose genes also train, and in folds genes, whose do not; gap: unseen - seen",
+        columns,
+        body,
     )
 
 
@@ -173,6 +218,8 @@ def choice_table(material: Material) -> Table:
 
 def _settings(pick: Any) -> str:
     """Write one fold's choice."""
+    if pick.run < 0:
+        return "none, as all trainings diverged"
     own = [f"{name.replace('_', ' ')} {value:g}" for name, value in json.loads(pick.parameters).items()]
     return ", ".join([*own, f"lr {pick.learning_rate:g}", f"decay {pick.weight_decay:g}"])
 

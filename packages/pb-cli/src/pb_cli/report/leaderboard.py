@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from pb_eval import Comparison, Leaderboard
 
-__all__ = ["ARROWS", "Standing", "findings", "gain_table", "mean_of", "score_table", "signed", "standing_of"]
+__all__ = ["ARROWS", "Standing", "findings", "gain_table", "mean_of", "score_table", "signed", "spent", "standing_of"]
 
 ARROWS = {"higher": "↑", "lower": "↓", "target": "→"}
 
@@ -154,7 +154,7 @@ def score_table(standing: Standing, costs: "pd.DataFrame") -> Table:
     board, shown = standing.board, standing.shown
     arrows = [f"{name} {ARROWS[board.goals[name].direction]}" for name in shown]
     columns = [Column("rank"), Column("model", is_number=False), *map(Column, arrows)]
-    heads, spent = _spent(costs)
+    heads, cost_cells = spent(costs)
     columns += [Column(f"gain by {standing.first}"), *map(Column, heads)]
     ranks = standing.rows(standing.first).set_index(["model", "profile"]).to_dict(orient="index")
     rows, unknown = [], [Cell("")] * len(heads)
@@ -164,7 +164,7 @@ def score_table(standing: Standing, costs: "pd.DataFrame") -> Table:
         name = Cell(label(*key), note="baseline" if cells[standing.first]["is_baseline"] else "")
         kind: Any = "baseline" if name.note else ""
         rows.append(
-            Row([_rank(ranks.get(key, {})), name, *means, gain, *spent.get(key, [Cell("")] * len(heads))], kind)
+            Row([_rank(ranks.get(key, {})), name, *means, gain, *cost_cells.get(key, [Cell("")] * len(heads))], kind)
         )
     if not all(math.isnan(board.ceilings[name]) for name in shown):
         limits = [_number(board.ceilings[name]) for name in shown]
@@ -223,7 +223,7 @@ def _number(value: float) -> Cell:
     return Cell("", math.nan) if math.isnan(value) else Cell(number(value), value)
 
 
-def _spent(costs: "pd.DataFrame") -> tuple[list[str], dict[Any, list[Cell]]]:
+def spent(costs: "pd.DataFrame") -> tuple[list[str], dict[Any, list[Cell]]]:
     """Write what each model's tasks have cost, and the heads of those costs that are known of any."""
     found = summarise(costs)
     known = [name for name in _COSTS if any(not math.isnan(getattr(cost, name)) for cost in found.values())]

@@ -51,6 +51,11 @@ class Material:
         return str(source.get("name") or source["dataset"])
 
     @property
+    def splits(self) -> list[str]:
+        """The names of the split, or of the kinds of folds with their label noise."""
+        return list(dict.fromkeys(getattr(task, "label_of_split", task.split) for task in self.tasks))
+
+    @property
     def claims(self) -> dict[str, str]:
         """What each split, or kind of folds, supports."""
         if "claims" in self.record:

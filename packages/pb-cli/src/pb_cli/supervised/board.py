@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from pb_cli.console import messages, output
+from pb_cli.console import messages, output, show_table
 from pb_cli.costs import Cost, cost_cells, cost_heads
 from pb_cli.supervised.comparison import Board, gaps
 
@@ -24,14 +24,14 @@ def show_boards(
 ) -> None:
     """Print a table for each kind of folds and noise, what it supports, and the gap between kinds of folds."""
     for board in boards:
-        output.print(_table(board, costs or {}))
+        show_table(_table(board, costs or {}))
         for line in words(board):
             messages.print(line, soft_wrap=True)
         kind = board.split.partition(",")[0]
         if kind in claims:
             messages.print(f"Folds {kind} support: {claims[kind]}.", soft_wrap=True)
     if rows := gaps(boards):
-        output.print(_gap_table(rows, boards[0]))
+        show_table(_gap_table(rows, boards[0]))
     output.print(
         Text(
             "mean ± standard deviation over folds; bold: best; dim: baselines; ‡: no better than a baseline",
@@ -41,7 +41,7 @@ def show_boards(
 
 
 def words(board: Board) -> list[str]:
-    """Say which losses the best loss cannot be told from, and which do not beat the baselines, by the first metric."""
+    """Say which losses the best cannot be told from, which do not beat the baselines, and which have no score."""
     first = board.table["metric"].iloc[0]
     rows = board.table[(board.table["metric"] == first) & ~board.table["is_baseline"]]
     if rows.empty:
@@ -49,14 +49,18 @@ def words(board: Board) -> list[str]:
     if rows["mean"].isna().all():
         return [f"No loss has a {first} in all folds: trainings diverged, or it is undefined there."]
     best = rows["model"].iloc[0]
-    alike = rows[(rows["model"] != best) & ~(rows["p_corrected"] < LEVEL)]["model"].tolist()
-    weak = rows[rows["beats_baselines"] == False]["model"].tolist()  # noqa: E712 - the column holds None, too
+    told = rows[rows["mean"].notna() & (rows["model"] != best)]
+    alike = told[~(told["p_corrected"] < LEVEL)]["model"].tolist()
+    weak = rows[rows["mean"].notna() & (rows["beats_baselines"] == False)]["model"].tolist()  # noqa: E712 - the column holds None, too
     lines = [f"Best loss by {first}: {best}."]
     if alike:
-        told = f"not distinguishable from it (paired t-test over folds, Holm, {LEVEL})"
-        lines = [f"Best loss by {first}: {best}; {told}: {', '.join(alike)}."]
+        tested = f"not distinguishable from it (paired t-test over folds, Holm, {LEVEL})"
+        lines = [f"Best loss by {first}: {best}; {tested}: {', '.join(alike)}."]
     if weak and board.table["is_baseline"].any():
         lines.append(f"No better than the best baseline by {first}: {', '.join(weak)}.")
+    if none := rows[rows["mean"].isna()]["model"].tolist():
+        why = "in some fold all trainings diverged, or it is undefined there"
+        lines.append(f"Without a {first} to compare ({why}): {', '.join(none)}.")
     return lines
 
 

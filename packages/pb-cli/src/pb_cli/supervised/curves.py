@@ -11,6 +11,7 @@ from pb_cli.supervised.task import SupervisedTask
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from pb_models.sweep import FoldTraces
 
 __all__ = ["draw_curves", "trace_table"]
@@ -39,23 +40,31 @@ def trace_table(task: SupervisedTask, traces: "Sequence[FoldTraces]") -> "pd.Dat
     return pd.concat(tables, ignore_index=True)
 
 
-def draw_curves(table: "pd.DataFrame", choices: Sequence[Choice], metric: str, title: str, path: Path) -> None:
-    """Draw one measure over the epochs for the run that each fold chose by it: training dashed, validation solid."""
+def draw_curves(table: "pd.DataFrame", choices: Sequence[Choice], title: str, path: Path) -> None:
+    """Draw each measure that chose over the epochs of the runs that the folds chose by it, a panel for each.
+
+    Training is dashed, validation solid.
+    """
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.5, 3.5), layout="constrained")
+    metrics = list(dict.fromkeys(choice.measure for choice in choices))
+    figure = Figure(figsize=(4.2 * len(metrics), 3.4), layout="constrained")
     FigureCanvasSVG(figure)
-    axes = figure.add_subplot()
-    for choice in choices:
-        if choice.measure != metric or choice.run < 0:
-            continue
-        rows = table[(table["fold"] == choice.fold + 1) & (table["run"] == choice.run)]
-        colour = f"C{choice.fold % 10}"
-        axes.plot(rows["epoch"], rows[f"validation_{metric}"], color=colour, label=f"fold {choice.fold + 1}", lw=1)
-        axes.plot(rows["epoch"], rows[f"training_{metric}"], color=colour, ls="--", lw=0.7)
-        axes.plot(choice.epoch, choice.validation, "o", color=colour, ms=4)
-    axes.set(xlabel="epoch", ylabel=metric, title=f"{title}: validation solid, training dashed, dot: chosen")
-    if axes.has_data():
-        axes.legend(frameon=False, fontsize=7)
+    for axes, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
+        for choice in choices:
+            if choice.measure == metric and choice.run >= 0:
+                _draw_choice(axes, table, choice)
+        axes.set(xlabel="epoch", ylabel=metric)
+        if axes.has_data():
+            axes.legend(frameon=False, fontsize=7)
+    figure.suptitle(f"{title}: validation solid, training dashed, dot: chosen", fontsize=10)
     figure.savefig(path, metadata={"Date": None})
+
+
+def _draw_choice(axes: "Axes", table: "pd.DataFrame", choice: Choice) -> None:
+    rows = table[(table["fold"] == choice.fold + 1) & (table["run"] == choice.run)]
+    colour, metric = f"C{choice.fold % 10}", choice.measure
+    axes.plot(rows["epoch"], rows[f"validation_{metric}"], color=colour, label=f"fold {choice.fold + 1}", lw=1)
+    axes.plot(rows["epoch"], rows[f"training_{metric}"], color=colour, ls="--", lw=0.7)
+    axes.plot(choice.epoch, choice.validation, "o", color=colour, ms=4)

@@ -44,7 +44,7 @@ def write_outcome(task: SupervisedTask, problem: Problem, outcome: Outcome, know
     if outcome.traces:
         table = trace_table(task, outcome.traces)
         table.to_parquet(draft / "traces.parquet", index=False)
-        draw_curves(table, outcome.choices, task.settings["metrics"][0], task.label, draft / "curves.svg")
+        draw_curves(table, outcome.choices, task.label, draft / "curves.svg")
         _choice_table(task, outcome).to_csv(draft / "chosen.csv", index=False)
     arrays: dict[str, Any] = _predictions(problem, outcome, scored)
     np.savez_compressed(draft / "predictions.npz", **arrays)

@@ -69,7 +69,8 @@ def make_supervised_plan(asked: SupervisedExperiment, data: "LabelledData") -> S
         "training": _training(asked),
     }
     grids = _grids(asked, losses)
-    tasks, claims, remarks = [], {}, [*_remarks(asked, grids, shared["network"]), selection_words(asked)]
+    tasks, claims = [], {}
+    remarks = [*_remarks(asked, grids, shared["network"]), *_caveats(asked), selection_words(asked)]
     for kind in _fold_kinds(asked, data):
         folds = make_folds(kind, data, n_folds=asked.folds, seed=asked.fold_seed)
         divide_again(data, folds, nested.get("inner_folds", 0))
@@ -140,9 +141,14 @@ def _remarks(asked: SupervisedExperiment, grids: dict[str, dict[str, Any]], netw
     else:
         listed = ", ".join(f"{loss} {n}" for loss, n in budgets.items())
         remarks.append(f"Unequal budgets, in settings a fold: {listed}; more settings are an advantage by themselves.")
-    if asked.standardise == "all-rows":
-        remarks.append("Features were standardised on all rows, validation and test included, as in the reference.")
     return remarks
+
+
+def _caveats(asked: SupervisedExperiment) -> list[str]:
+    """Say what models and baselines see of rows that they should not."""
+    if asked.standardise != "all-rows":
+        return []
+    return ["Features were standardised on all rows, validation and test included, as in the reference."]
 
 
 def selection_words(asked: SupervisedExperiment) -> str:

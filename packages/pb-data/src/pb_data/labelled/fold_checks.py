@@ -9,6 +9,8 @@ import numpy as np
 from pb_data.problems import some
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from pb_data.labelled.cards import LabelledData
@@ -69,19 +71,20 @@ def present_classes(labels: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.unique(labels[labels >= 0])
 
 
-def missing_classes(data: LabelledData, folds: FoldRows) -> tuple[str, ...]:
-    """Name the classes that some fold does not train on, and so cannot predict, or has none of to validate on."""
+def missing_classes(data: LabelledData, test: NDArray[np.int64], folds: FoldRows) -> tuple[str, ...]:
+    """Name the classes that some fold does not train on, and so cannot predict, or has none of to score."""
     if data.task == "regression":
         return ()
-    notes = []
-    for number, parts in enumerate(folds, 1):
-        for does, rows in zip(("trains", "validates"), parts, strict=True):
-            for column, target in enumerate(data.targets):
-                missing = np.setdiff1d(present_classes(data.y[:, column]), data.y[rows, column])
-                if missing.size:
-                    names = some([data.classes[column][k] for k in missing])
-                    notes.append(
-                        f"fold {number} {does} on no sample of {names} of target {target!r} "
-                        f"({extent(data, column, missing[0])})"
-                    )
-    return tuple(notes)
+    parts = [("no test sample is", test)] if len(test) else []
+    for number, (train, validation) in enumerate(folds, 1):
+        parts += [(f"fold {number} trains on no sample", train), (f"fold {number} validates on no sample", validation)]
+    return tuple(f"{what} of {lacking}" for what, rows in parts for lacking in lacking_classes(data, rows))
+
+
+def lacking_classes(data: LabelledData, rows: NDArray[np.int64]) -> Iterator[str]:
+    """Name, for each target that has some, the classes of which there are no rows, and the extent of the first."""
+    for column, target in enumerate(data.targets):
+        missing = np.setdiff1d(present_classes(data.y[:, column]), data.y[rows, column])
+        if missing.size:
+            names = some([data.classes[column][k] for k in missing])
+            yield f"{names} of target {target!r} ({extent(data, column, missing[0])})"

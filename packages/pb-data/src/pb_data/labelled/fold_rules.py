@@ -118,7 +118,7 @@ def most_even(
     if classes is not None:
         counts = np.zeros((DRAWS, n_parts, classes.max() + 1))
         np.add.at(counts, (draw, parts, classes), 1)
-        crowding = counts.max(axis=1).sum(axis=1)
+        crowding = (counts**2).sum(axis=(1, 2))  # least where a class has as many groups in one part as in another
     best: NDArray[np.int64] = parts[np.lexsort((np.ptp(totals, axis=1), crowding))[0]]
     return best
 

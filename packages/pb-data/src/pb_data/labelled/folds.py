@@ -42,7 +42,8 @@ class Folds(NamedTuple):
     parameters
         Everything that decided the division, JSON-able.
     notes
-        What the folds cannot show, one sentence each: a class that some fold does not train or validate on.
+        What the folds cannot show, one sentence each: a class that is not tested, or that some fold does not train or
+        validate on.
     """
 
     name: str
@@ -147,7 +148,7 @@ def make_folds(name: str, data: LabelledData, *, n_folds: int = 5, seed: int = 0
         "parameters": parameters,
         "source": {key: value for key, value in data.source.items() if key != "path"},
     }
-    notes = missing_classes(data, folds)
+    notes = missing_classes(data, test, folds)
     return Folds(name, claim, test, folds, text_sha256(canonical_json(content)), parameters, notes)
 
 

@@ -125,10 +125,10 @@ def obsm_columns(adata: AnnData, key: str) -> pd.DataFrame:
     """Return an obsm entry as a table; columns without names are called key 1, key 2, ..."""
     import pandas as pd
 
-    entry = adata.obsm[key]
+    entry: Any = adata.obsm[key]
     if isinstance(entry, pd.DataFrame):
         return entry
-    entry = np.asarray(entry)
+    entry = np.asarray(entry.toarray() if hasattr(entry, "toarray") else entry)
     return pd.DataFrame(entry, columns=[f"{key} {n}" for n in range(1, entry.shape[1] + 1)])
 
 
@@ -140,7 +140,10 @@ def from_table(
     values, side = columns(table, labels, file), columns(table, others, file)
     rest = table.drop(columns=[*labels, *others])
     if text := [name for name in rest.columns if rest[name].dtype.kind not in "biuf"]:
-        msg = f"{file}: the columns {some(text)} are no numbers and so no features; leave them out or name their role"
+        msg = (
+            f"{file}: the columns {some(text)} are no numbers and so no features; leave them out, or name their role "
+            "(labels, groups or test)"
+        )
         raise DataFileError(msg)
     return matrix(rest.to_numpy(dtype=np.float32), file), tuple(map(str, rest.columns)), values, side
 
@@ -212,6 +215,6 @@ def unscaled_mask(features: tuple[str, ...], names: Sequence[str], file: Path) -
     """Mark the features that are never standardised."""
     for name in names:
         if name not in features:
-            msg = f"{file} has no feature {name!r}{nearest(name, features)} to leave unscaled (it has {some(features)})"
+            msg = f"{file} has no feature {name!r} to leave unscaled{nearest(name, features)} (it has {some(features)})"
             raise ValueError(msg)
     return np.isin(np.array(features, dtype=object), list(names))
