@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from pb_cli import app
-from pb_eval import PredictionInfo, Reference, evaluate, fit_basis, read_table
+from pb_eval import PredictionInfo, Reference, evaluate, fit_basis, read_table, split_half
+from pb_eval.classic import CLASSIC
 
 GENES = [f"gene{i}" for i in range(40)]
 GOLDEN = Path(__file__).parent / "data" / "eval_messages.txt"
@@ -152,6 +153,32 @@ def test_a_model_is_named_as_said(one: Path, predictions: Path, measured: Path, 
     several = pb("eval", predictions, "--truth", measured, "--scale", "log1p", "--model-name", "x")
     assert several.exit_code == 2
     assert "one name for 2 files" in several.stderr
+
+
+def test_metrics_are_chosen_by_name(one: Path, pb):
+    names = ["classic,wasserstein1", "--metric", "wmse_mean,classic_mmd"]
+    result = pb("eval", one, "--scale", "log1p", "--bootstrap", "0", "--json", "--metric", *names)
+    assert result.exit_code == 0, result.output
+    rows = pd.DataFrame(json.loads(result.stdout)).set_index("metric")
+    chosen = [*CLASSIC, "wasserstein1", "wmse_mean"]
+    assert sorted(rows.index) == sorted(chosen)
+    adata = ad.read_h5ad(one)
+    control, predicted, truth = (
+        adata[adata.obs["condition"] == label].X for label in ("control", "imputed", "stimulated")
+    )
+    reference = Reference(truth, control, GENES, fit_basis(control))
+    assert rows["value"].to_dict() == pytest.approx(evaluate(predicted, reference, chosen), rel=1e-6, nan_ok=True)
+    ceilings = {name: ceiling.value for name, ceiling in split_half(reference, chosen).items()}
+    assert rows["ceiling"].to_dict() == pytest.approx(ceilings, rel=1e-6, nan_ok=True)
+    floors = evaluate(control, reference, chosen)
+    finite = [name for name, value in floors.items() if np.isfinite(value)]
+    assert {"r2_mean_all_resampled", "classic_mean_pairwise", "wasserstein1"} < set(finite)
+    assert rows["floor"][finite].to_dict() == pytest.approx({name: floors[name] for name in finite}, rel=1e-6)
+    assert "Left out, needing training cells: wmse_mean." in result.stderr
+    assert "needing other measured conditions" not in result.stderr
+    misspelt = pb("eval", one, "--scale", "log1p", "--metric", "edistnace")
+    assert misspelt.exit_code == 2
+    assert "did you mean edistance" in misspelt.stderr
 
 
 def test_a_folder_leaves_the_measured_file_out(measured: Path, predictions: Path, pb):

@@ -100,6 +100,11 @@ def test_eval_fits_quick_baselines_for_the_floor(bench, pb, unit):
         goal = get_metric(metric).direction, get_metric(metric).perfect
         place = scaled(row["value"], row["floor"], row["ceiling"], *goal)
         assert (row["scaled"] is None and np.isnan(place)) or row["scaled"] == pytest.approx(float(place), abs=1e-12)
+    asked = json.loads(pb("eval", file, "--json", "--metric", "euclidean,mse_mean", "--bootstrap", "0").stdout)
+    assert [row["metric"] for row in asked] == ["euclidean", "mse_mean"]
+    assert asked[1]["floor"] == pytest.approx(best("mse_mean", [score["mse_mean"] for score in scores]))
+    assert asked[1]["ceiling"] == run["ceiling"]["mse_mean"]
+    assert asked[0]["ceiling"] == split_half(reference, ["euclidean"])["euclidean"].value
 
 
 def test_eval_says_what_floor_and_ceiling_are(bench, pb):

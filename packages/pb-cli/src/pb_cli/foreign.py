@@ -65,7 +65,13 @@ def score_file(path: Path, name: str, request: Request, draw: Draw | None = None
         expression = Expression(
             [file for file in files if id(file) in used], scale, allow_missing=request.allow_missing_genes
         )
-        matches = Matches(layout, expression, max_cells=request.max_cells, separator=request.separator)
+        matches = Matches(
+            layout,
+            expression,
+            max_cells=request.max_cells,
+            separator=request.separator,
+            metrics=request.scoring.metrics,
+        )
         info = describe(prediction, measured, name)
         tables = []
         for match in matches:
@@ -86,7 +92,8 @@ def _rows(match: Match, info: PredictionInfo, scoring: Scoring) -> pd.DataFrame:
     control = match.reference.control
     copy = match.reference.cells(control.matrix)
     copy.moments, copy.linear_mean = control.moments, control.linear_mean
-    return with_floor(rows, score_cells(copy, match.reference, info, match.condition, Scoring(0, limits=False)))
+    bare = scoring._replace(bootstrap=0, limits=False)
+    return with_floor(rows, score_cells(copy, match.reference, info, match.condition, bare))
 
 
 def describe(prediction: CellFile, measured: CellFile, name: str) -> PredictionInfo:

@@ -34,7 +34,7 @@ def rescore(path: Path, data: Path | None = None, scoring: Scoring = SCORING, dr
             reference = asked.references[condition]
             draw(info.model, condition.words(), reference.cells(cells.X), reference)
     rows = score(predictions, asked, info, scoring)
-    return with_quick_floor(rows, asked, info) if scoring.limits else rows
+    return with_quick_floor(rows, asked, info, scoring.metrics) if scoring.limits else rows
 
 
 class Matched(NamedTuple):

@@ -12,8 +12,8 @@ from pb_cli.commands.calibrate import calibrate_metrics
 from pb_cli.commands.compare import compare
 from pb_cli.console import messages, print_json
 from pb_cli.gallery import Gallery
-from pb_cli.names import DataProblem, DefaultGroup
-from pb_cli.options import bootstrap_option
+from pb_cli.names import DataProblem, DefaultGroup, split_names, usage_errors
+from pb_cli.options import bootstrap_option, names_option
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,6 +61,9 @@ def evaluate() -> None:
 @click.option("--allow-missing-genes", is_flag=True, help="Score the genes that all files have, if they differ.")
 @click.option("--max-cells", type=click.IntRange(2), default=10_000, show_default=True, help="Most cells of a group.")
 @click.option("--model-name", help="Name of the model; that of the file where it does not say.")
+@names_option(
+    "metric", "Metrics of `pb ls metrics`, or `classic`, the reference benchmark's.  [default: the default ones]"
+)
 @bootstrap_option
 @click.option("--no-limits", is_flag=True, help="Leave out floor and ceiling.")
 @click.option("--data", type=click.Path(path_type=Path), help="Where the data file of pb bench lies now, if moved.")
@@ -80,6 +83,7 @@ def score(predictions: tuple[Path, ...], *, out: Path | None, as_json: bool, **f
       pb eval score imputed.h5ad --group-key condition --scale log1p
       pb eval score scgen.h5ad cpa.h5ad --truth measured.h5ad --control ctrl \\
                     --scale log1p --figures figures
+      pb eval score prediction.h5ad --metric classic,wasserstein2
     """
     from pb_cli.threads import threads_for_pieces
 
@@ -178,8 +182,18 @@ def request_from(flags: dict[str, Any]) -> "Request":
         allow_missing_genes=flags["allow_missing_genes"],
         max_cells=flags["max_cells"],
         separator=flags["separator"],
-        scoring=Scoring(flags["bootstrap"], limits=not flags["no_limits"]),
+        scoring=Scoring(flags["bootstrap"], limits=not flags["no_limits"], metrics=named_metrics(flags["metrics"])),
     )
+
+
+def named_metrics(names: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Resolve the names of metrics and of the reference benchmark's set; None where nothing is named."""
+    from pb_eval import get_metric
+    from pb_eval.classic import CLASSIC
+
+    asked = [one for name in split_names(names) for one in (CLASSIC if name == "classic" else [name])]
+    with usage_errors():
+        return tuple(dict.fromkeys(get_metric(name).name for name in asked)) or None
 
 
 def check_out(out: Path | None) -> None:
