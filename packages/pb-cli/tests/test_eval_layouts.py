@@ -155,6 +155,24 @@ def test_a_model_is_named_as_said(one: Path, predictions: Path, measured: Path, 
     assert "one name for 2 files" in several.stderr
 
 
+@pytest.mark.parametrize("change", [np.log1p, lambda X: X / np.log(2), lambda X: np.log1p(100 * np.expm1(X))])
+def test_predictions_on_another_scale_than_the_measured_cells_are_doubted(measured: Path, pb, change):
+    truth = ad.read_h5ad(measured)
+    truth.X = np.log1p(1e4 * np.expm1(truth.X) / np.expm1(truth.X).sum(axis=1, keepdims=True))
+    truth.write_h5ad("truth.h5ad")
+    made = truth[truth.obs["condition"] == "IFN"].copy()
+    made.write_h5ad("made.h5ad")
+    flags = ("--truth", "truth.h5ad", "--scale", "log1p", "--no-limits", "--bootstrap", "0", "--metric", "mse_mean")
+    assert "Before log1p" not in pb("eval", "made.h5ad", *flags).stderr
+    made.X = change(made.X)
+    made.write_h5ad("made.h5ad")
+    told = [line for line in pb("eval", "made.h5ad", *flags).stderr.splitlines() if line.startswith("Before log1p")]
+    share = np.expm1(made[made.obs["cell_type"] == "B"].X).sum(axis=1).mean() / 1e4
+    assert len(told) == 1
+    assert f"cells of 'IFN' in 'B' hold {share:.3g} times the expression" in told[0]
+    assert "(2 of 2 conditions are so far apart)" in told[0]
+
+
 def test_metrics_are_chosen_by_name(one: Path, pb):
     names = ["classic,wasserstein1", "--metric", "wmse_mean,classic_mmd"]
     result = pb("eval", one, "--scale", "log1p", "--bootstrap", "0", "--json", "--metric", *names)
