@@ -113,6 +113,16 @@ def test_eval_says_what_floor_and_ceiling_are(bench, pb):
     assert all(column in result.stdout for column in ("floor", "ceiling", "scaled"))
     assert "Floor: the best of control, mean-shift, similarity-shift, fitted now" in result.stderr
     assert "what a repeat of the measurement scores" in result.stderr
+    assert "not used" not in result.stderr
+
+
+def test_eval_says_which_flags_a_file_of_its_own_does_not_heed(bench, pb):
+    bench()
+    file = next((pb.folder / "run/tasks").glob("*/prediction.h5ad"))
+    more = ("--control", "ctl.h5ad", "--max-cells", "9", "--no-limits", "--bootstrap", "0", "--metric", "mse_mean")
+    result = pb("eval", file, *more)
+    assert result.exit_code == 0, result.output
+    assert "says itself what it is compared with: --control, --max-cells not used; --truth names" in result.stderr
 
 
 def test_a_baseline_without_an_answer_gives_no_floor(bench, pb, monkeypatch: pytest.MonkeyPatch):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from pb_cli.commands.audit import audit
 from pb_cli.commands.calibrate import calibrate_metrics
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
+FOREIGN = (
+    *("controls", "predicted_label", "measured_label", "context_key", "perturbation_key", "dose_key", "control_dose"),
+    *("separator", "scale", "allow_missing_genes", "max_cells"),
+)
 LIMITS = (
     "Floor: {}. Ceiling: what a repeat of the measurement scores, from halves of the measured cells. "
     "Scaled: 0 is the floor, 1 the ceiling, - where the ceiling is no better than the floor."
@@ -142,6 +147,7 @@ def score_all(predictions: tuple[Path, ...], flags: dict[str, Any]) -> "Iterator
     with Gallery(flags["figures"], umap=flags["umap"]) as gallery:
         for path, model in zip(paths, [name] if name else model_names(paths), strict=True):
             if is_own(path, request):
+                say_unused(path)
                 from pb_cli.rescore import rescore  # with the models, whose libraries take seconds to import
 
                 yield True, rescore(path, flags["data"], request.scoring, gallery.draw)
@@ -150,6 +156,19 @@ def score_all(predictions: tuple[Path, ...], flags: dict[str, Any]) -> "Iterator
             for note in dict.fromkeys(notes):
                 messages.print(f"{path.name}: {note}" if len(paths) > 1 else note, style="dim", soft_wrap=True)
             yield False, rows
+
+
+def say_unused(path: Path) -> None:
+    """Name the flags typed that a file of pb bench does not heed, for it says itself what it is compared with."""
+    context = click.get_current_context()
+    typed = [
+        option.opts[0]
+        for option in context.command.params
+        if option.name in FOREIGN and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
+    ]
+    if typed:
+        words = f"{path} says itself what it is compared with: {', '.join(typed)} not used; --truth names other cells."
+        messages.print(words, style="yellow", soft_wrap=True)
 
 
 def request_from(flags: dict[str, Any]) -> "Request":
