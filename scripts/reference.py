@@ -27,6 +27,7 @@ from pb_data import card as card_of
 from pb_data.datasets.registry import get_dataset
 from pb_data.labelled.registry import get_labelled
 from pb_eval import METRICS, Metric
+from pb_eval.supervised import SUPERVISED, SupervisedMetric
 from pb_losses import LOSSES, loss_info
 from pb_models import MODELS
 
@@ -166,16 +167,26 @@ def metrics() -> str:
         rows = [metric_row(metric) for metric in METRICS.values() if metric.family == family]
         parts.append(f"## {family.capitalize()}\n\n{table(('name', 'better', 'what it is'), rows)}")
     words = "What they mean, and how they relate: [metrics](../metrics.md). In italics: what the audit found."
-    return page("Table of metrics", words, *parts)
+    labels = table(("name", "task", "better", "what it is"), map(label_metric_row, SUPERVISED.values()))
+    return page("Table of metrics", words, *parts, f"## Predicted labels\n\n{labels}")
+
+
+def label_metric_row(metric: SupervisedMetric) -> tuple[str, str, str, str]:
+    """Write name, task, direction with range and perfect value, and the definition of a score of predicted labels."""
+    return code(metric.name), metric.task, better(metric), plain(metric.definition)
+
+
+def better(metric: Metric | SupervisedMetric) -> str:
+    """Write direction, range and perfect value."""
+    return f"{metric.direction}, {metric.range[0]:g} to {metric.range[1]:g}, perfect {metric.perfect:g}"
 
 
 def metric_row(metric: Metric) -> tuple[str, str, str]:
     """Write name, direction with range and perfect value, and the definition with the version and the faults."""
     name = code(metric.name) + ("" if metric.default else " (on request)")
-    better = f"{metric.direction}, {metric.range[0]:g} to {metric.range[1]:g}, perfect {metric.perfect:g}"
     version = f" (version {metric.version})" if metric.version > 1 else ""
     faults = f". *{plain(metric.caveat).capitalize()}.*" if metric.caveat else ""
-    return name, better, f"{plain(metric.definition)}{version}{faults}"
+    return name, better(metric), f"{plain(metric.definition)}{version}{faults}"
 
 
 def splits() -> str:

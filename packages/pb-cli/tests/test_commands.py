@@ -262,6 +262,17 @@ def test_eval_takes_genes_in_another_order_and_refuses_what_it_cannot_compare(ru
     prediction, info = read_prediction(path)
     write_prediction("turned.h5ad", prediction[:, ::-1].copy(), info)
     assert pb("eval", "turned.h5ad", "--json").stdout == expected
+    empty = prediction.copy()
+    empty.X = np.zeros_like(empty.X)
+    for few, words in (
+        (empty, "all genes are zero in every predicted cell of"),
+        (prediction[:1].copy(), "has 1 predicted cell and cannot be scored"),
+    ):
+        write_prediction("few.h5ad", few, info)
+        result = pb("eval", "few.h5ad", "--out", "few.csv")
+        assert result.exit_code == 1
+        assert words in result.stderr
+        assert not Path("few.csv").exists()
     bare = {"source": {}, "split_parameters": {}, "preprocess": {}}
     for changes, words in (({"scale": "counts"}, "holds counts"), (bare, "does not say what its truth is")):
         counts = prediction.copy()

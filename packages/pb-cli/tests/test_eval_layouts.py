@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from pb_cli import app
-from pb_eval import PredictionInfo, Reference, evaluate, fit_basis, read_table
+from pb_eval import PredictionInfo, Reference, evaluate, fit_basis, read_table, split_half
+from pb_eval.classic import CLASSIC
 
 GENES = [f"gene{i}" for i in range(40)]
 GOLDEN = Path(__file__).parent / "data" / "eval_messages.txt"
@@ -152,6 +153,50 @@ def test_a_model_is_named_as_said(one: Path, predictions: Path, measured: Path, 
     several = pb("eval", predictions, "--truth", measured, "--scale", "log1p", "--model-name", "x")
     assert several.exit_code == 2
     assert "one name for 2 files" in several.stderr
+
+
+@pytest.mark.parametrize("change", [np.log1p, lambda X: X / np.log(2), lambda X: np.log1p(100 * np.expm1(X))])
+def test_predictions_on_another_scale_than_the_measured_cells_are_doubted(measured: Path, pb, change):
+    truth = ad.read_h5ad(measured)
+    truth.X = np.log1p(1e4 * np.expm1(truth.X) / np.expm1(truth.X).sum(axis=1, keepdims=True))
+    truth.write_h5ad("truth.h5ad")
+    made = truth[truth.obs["condition"] == "IFN"].copy()
+    made.write_h5ad("made.h5ad")
+    flags = ("--truth", "truth.h5ad", "--scale", "log1p", "--no-limits", "--bootstrap", "0", "--metric", "mse_mean")
+    assert "Before log1p" not in pb("eval", "made.h5ad", *flags).stderr
+    made.X = change(made.X)
+    made.write_h5ad("made.h5ad")
+    told = [line for line in pb("eval", "made.h5ad", *flags).stderr.splitlines() if line.startswith("Before log1p")]
+    share = np.expm1(made[made.obs["cell_type"] == "B"].X).sum(axis=1).mean() / 1e4
+    assert len(told) == 1
+    assert f"cells of 'IFN' in 'B' hold {share:.3g} times the expression" in told[0]
+    assert "(2 of 2 conditions are so far apart)" in told[0]
+
+
+def test_metrics_are_chosen_by_name(one: Path, pb):
+    names = ["classic,wasserstein1", "--metric", "wmse_mean,classic_mmd"]
+    result = pb("eval", one, "--scale", "log1p", "--bootstrap", "0", "--json", "--metric", *names)
+    assert result.exit_code == 0, result.output
+    rows = pd.DataFrame(json.loads(result.stdout)).set_index("metric")
+    chosen = [*CLASSIC, "wasserstein1", "wmse_mean"]
+    assert sorted(rows.index) == sorted(chosen)
+    adata = ad.read_h5ad(one)
+    control, predicted, truth = (
+        adata[adata.obs["condition"] == label].X for label in ("control", "imputed", "stimulated")
+    )
+    reference = Reference(truth, control, GENES, fit_basis(control))
+    assert rows["value"].to_dict() == pytest.approx(evaluate(predicted, reference, chosen), rel=1e-6, nan_ok=True)
+    ceilings = {name: ceiling.value for name, ceiling in split_half(reference, chosen).items()}
+    assert rows["ceiling"].to_dict() == pytest.approx(ceilings, rel=1e-6, nan_ok=True)
+    floors = evaluate(control, reference, chosen)
+    finite = [name for name, value in floors.items() if np.isfinite(value)]
+    assert {"r2_mean_all_resampled", "classic_mean_pairwise", "wasserstein1"} < set(finite)
+    assert rows["floor"][finite].to_dict() == pytest.approx({name: floors[name] for name in finite}, rel=1e-6)
+    assert "Left out, needing training cells: wmse_mean." in result.stderr
+    assert "needing other measured conditions" not in result.stderr
+    misspelt = pb("eval", one, "--scale", "log1p", "--metric", "edistnace")
+    assert misspelt.exit_code == 2
+    assert "did you mean edistance" in misspelt.stderr
 
 
 def test_a_folder_leaves_the_measured_file_out(measured: Path, predictions: Path, pb):

@@ -100,6 +100,11 @@ def test_eval_fits_quick_baselines_for_the_floor(bench, pb, unit):
         goal = get_metric(metric).direction, get_metric(metric).perfect
         place = scaled(row["value"], row["floor"], row["ceiling"], *goal)
         assert (row["scaled"] is None and np.isnan(place)) or row["scaled"] == pytest.approx(float(place), abs=1e-12)
+    asked = json.loads(pb("eval", file, "--json", "--metric", "euclidean,mse_mean", "--bootstrap", "0").stdout)
+    assert [row["metric"] for row in asked] == ["euclidean", "mse_mean"]
+    assert asked[1]["floor"] == pytest.approx(best("mse_mean", [score["mse_mean"] for score in scores]))
+    assert asked[1]["ceiling"] == run["ceiling"]["mse_mean"]
+    assert asked[0]["ceiling"] == split_half(reference, ["euclidean"])["euclidean"].value
 
 
 def test_eval_says_what_floor_and_ceiling_are(bench, pb):
@@ -108,6 +113,16 @@ def test_eval_says_what_floor_and_ceiling_are(bench, pb):
     assert all(column in result.stdout for column in ("floor", "ceiling", "scaled"))
     assert "Floor: the best of control, mean-shift, similarity-shift, fitted now" in result.stderr
     assert "what a repeat of the measurement scores" in result.stderr
+    assert "not used" not in result.stderr
+
+
+def test_eval_says_which_flags_a_file_of_its_own_does_not_heed(bench, pb):
+    bench()
+    file = next((pb.folder / "run/tasks").glob("*/prediction.h5ad"))
+    more = ("--control", "ctl.h5ad", "--max-cells", "9", "--no-limits", "--bootstrap", "0", "--metric", "mse_mean")
+    result = pb("eval", file, *more)
+    assert result.exit_code == 0, result.output
+    assert "says itself what it is compared with: --control, --max-cells not used; --truth names" in result.stderr
 
 
 def test_a_baseline_without_an_answer_gives_no_floor(bench, pb, monkeypatch: pytest.MonkeyPatch):

@@ -2,14 +2,21 @@
 
 import json
 
+from pb_eval.supervised import SUPERVISED
 from pb_losses import loss_info, loss_names
 from rich.console import Console
 
 
 def test_listings(pb):
     listed = json.loads(pb("ls", "--json").stdout)
-    assert set(listed) == {"datasets", "models", "metrics", "losses", "splits", "labelled", "folds"}
+    assert set(listed) == {
+        "datasets", "models", "metrics", "supervised", "losses", "splits", "labelled", "folds",
+    }  # fmt: skip
     assert all(listed.values())
+    scores = {metric["name"]: metric for metric in listed["supervised"]}
+    assert set(scores) == set(SUPERVISED)
+    assert scores["auroc"]["task"] == "classification"
+    assert scores["rmse"]["better"] == "lower"
     assert "similarity-shift" in pb("ls", "models").stdout
 
 

@@ -179,12 +179,26 @@ def test_genes_without_expression_are_named(files, tmp_path):
     truth.X = truth.X.toarray()
     truth.X[:, 0] = 0
     prediction.X[:, [0, 1]] = 0
+    truth.X[:, 2] = 0
     paths = tmp_path / "p.h5ad", tmp_path / "t.h5ad"
     for adata, path in zip((prediction, truth), paths, strict=True):
         adata.write_h5ad(path)
     notes = compared(*paths)[1]
     assert "1 of 30 genes are zero in every cell: they are kept, and agree with any prediction." in notes
     assert "1 of 30 genes are zero in every predicted cell but not in the measured ones ('g1')." in notes
+    assert "1 of 30 genes are zero in every measured cell but not in the predicted ones ('g2')." in notes
+
+
+@pytest.mark.parametrize("layout", [np.asarray, sparse.csr_matrix])
+def test_predictions_below_zero_are_scored_and_told(files, layout):
+    prediction = anndata.read_h5ad(files[0])
+    assert not [note for note in compared(*files)[1] if "go down" in note]
+    prediction.X[4, 5] = -0.25
+    prediction.X = layout(prediction.X)
+    prediction.write_h5ad(files[0])
+    assert [note for note in compared(*files)[1] if "go down" in note] == [
+        "Predicted values go down to -0.25, as no log1p does: they are kept; if X was centred or scaled, undo it."
+    ]
 
 
 def test_one_condition_without_expression_is_refused_and_named(files):
@@ -229,6 +243,14 @@ def zero(X):
     X[:] = 0
 
 
+def below(X):
+    X[2, 3] = -0.5
+
+
+def same(X):
+    pass
+
+
 @pytest.mark.parametrize(
     ("which", "change", "scale", "words"),
     [
@@ -236,10 +258,12 @@ def zero(X):
         (1, nan, "log1p", "truth.h5ad: X holds values that are NaN or infinite (the first for gene 'g7')"),
         (0, large, "log1p", "as no log1p can: declare counts, or log1p X"),
         (1, whole, "log1p", "truth.h5ad: The scale is declared log1p but X holds whole numbers up to"),
-        (0, np.negative, "counts", "declared counts but X holds fractions"),
+        (0, same, "counts", "declared counts but X holds fractions"),
+        (0, below, "counts", "cpa.h5ad: The scale is declared counts but X goes down to -0.5"),
+        (1, below, "log1p", "truth.h5ad: The scale is declared log1p but measured cells go down to -0.5"),
         (0, zero, "log1p", "cpa.h5ad: all genes are zero in every predicted cell"),
         (1, zero, "log1p", "truth.h5ad: all genes are zero in every cell of "),
-        (0, np.negative, None, "cpa.h5ad does not say on which scale X is, and it is not guessed"),
+        (0, same, None, "cpa.h5ad does not say on which scale X is, and it is not guessed"),
     ],
 )
 def test_values_that_cannot_be_are_one_sentence(which, change, scale, words, files):

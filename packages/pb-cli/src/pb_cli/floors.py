@@ -35,16 +35,19 @@ def fit_quick(name: str, unit: "Unit") -> Model:
     return create(name).fit(unit.training, keys=unit.keys, validation=unit.validation, seed=0, device="cpu")
 
 
-def with_quick_floor(rows: "pd.DataFrame", unit: "Unit", info: PredictionInfo) -> "pd.DataFrame":
+def with_quick_floor(
+    rows: "pd.DataFrame", unit: "Unit", info: PredictionInfo, metrics: tuple[str, ...] | None = None
+) -> "pd.DataFrame":
     """Give the rows of a prediction their floor, the best of the quick baselines on the same unit."""
     conditions = tuple(unit.references)
     first = unit.references[conditions[0]].truth
-    return with_floor(rows, first.remember(("baselines", conditions), lambda: _quick_rows(unit, info)))
+    found = first.remember(("baselines", conditions, metrics), lambda: _quick_rows(unit, info, metrics))
+    return with_floor(rows, found)
 
 
-def _quick_rows(unit: "Unit", info: PredictionInfo) -> "pd.DataFrame":
+def _quick_rows(unit: "Unit", info: PredictionInfo, metrics: tuple[str, ...] | None) -> "pd.DataFrame":
     """Score the quick baselines; one that has no answer to the unit gives no floor, and it is said why."""
-    tables, bare = [], Scoring(0, limits=False)
+    tables, bare = [], Scoring(0, limits=False, metrics=metrics)
     for name in quick_baselines(unit.split.name):
         try:
             with warnings.catch_warnings():

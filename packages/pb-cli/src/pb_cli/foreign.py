@@ -22,6 +22,8 @@ __all__ = ["Request", "is_own", "model_names", "prediction_files", "score_file"]
 
 Draw = Callable[[str, str, Cells, Reference], None]
 
+_APART = 4.0  # on one scale a mean of logs holds half of the total; log1p of log1p holds a seventh, log2 five times it
+
 
 class Request(NamedTuple):
     """What is said of prediction files beside their paths; see the flags of `pb eval score`."""
@@ -65,16 +67,49 @@ def score_file(path: Path, name: str, request: Request, draw: Draw | None = None
         expression = Expression(
             [file for file in files if id(file) in used], scale, allow_missing=request.allow_missing_genes
         )
-        matches = Matches(layout, expression, max_cells=request.max_cells, separator=request.separator)
+        matches = Matches(
+            layout,
+            expression,
+            max_cells=request.max_cells,
+            separator=request.separator,
+            metrics=request.scoring.metrics,
+        )
         info = describe(prediction, measured, name)
-        tables = []
+        tables, shares = [], {}
         for match in matches:
+            shares[match.condition.words()] = share_of_total(match.prediction, match.reference)
             tables.append(_rows(match, info, request.scoring))
             if draw is not None:
                 draw(info.model, match.condition.words(), match.prediction, match.reference)
     rows = merge_tables(tables)
     rows["space"] = rows["space"].replace({"pca": "pca of control"})
-    return rows, matches.notes
+    return rows, [*matches.notes, *_totals_apart(shares)]
+
+
+def share_of_total(prediction: Cells, reference: Reference) -> float:
+    """Divide the mean predicted cell's total before log1p by the mean true cell's.
+
+    Examples
+    --------
+    >>> reference = Reference([[1.0], [2.0]], [[0.0], [0.0]], ["ISG15"])
+    >>> round(share_of_total(reference.cells([[1.0], [1.0]]), reference), 3)
+    0.424
+    """
+    return float(prediction.linear_mean.sum() / reference.truth.linear_mean.sum())
+
+
+def _totals_apart(shares: dict[str, float]) -> list[str]:
+    """Say where predicted cells hold so much more or less than measured ones that their scale is in doubt."""
+    apart = {words: share for words, share in shares.items() if not 1 / _APART < share < _APART}
+    if not apart:
+        return []
+    first, share = next(iter(apart.items()))
+    words = (
+        f"Before log1p, predicted cells of {first} hold {share:.3g} times the expression of the measured ones "
+        f"({len(apart)} of {len(shares)} conditions are so far apart): are all files normalised to one total, and its "
+        "natural log1p taken once?"
+    )
+    return [words]
 
 
 def _rows(match: Match, info: PredictionInfo, scoring: Scoring) -> pd.DataFrame:
@@ -86,7 +121,8 @@ def _rows(match: Match, info: PredictionInfo, scoring: Scoring) -> pd.DataFrame:
     control = match.reference.control
     copy = match.reference.cells(control.matrix)
     copy.moments, copy.linear_mean = control.moments, control.linear_mean
-    return with_floor(rows, score_cells(copy, match.reference, info, match.condition, Scoring(0, limits=False)))
+    bare = scoring._replace(bootstrap=0, limits=False)
+    return with_floor(rows, score_cells(copy, match.reference, info, match.condition, bare))
 
 
 def describe(prediction: CellFile, measured: CellFile, name: str) -> PredictionInfo:

@@ -80,17 +80,24 @@ def references(
     return {condition: reference(condition) for condition in asked.conditions}
 
 
-def ceilings(reference: Reference, key: Mapping[str, Any] | None = None, shared: Shared = ALONE) -> dict[str, float]:
+def ceilings(
+    reference: Reference,
+    key: Mapping[str, Any] | None = None,
+    shared: Shared = ALONE,
+    metrics: tuple[str, ...] | None = None,
+) -> dict[str, float]:
     """Return what a replicate of a condition scores, by metric; the reference's truth remembers it.
 
     `key` names unit and condition for the other tasks of a run, which share it.
     """
 
     def halve() -> Arrays:
-        found = split_half(reference)
+        found = split_half(reference, metrics)
         return {"metric": np.array(list(found)), "value": np.array([ceiling.value for ceiling in found.values()])}
 
-    found = reference.truth.remember("ceilings", lambda: shared.arrays({"what": "ceilings", **(key or {})}, halve))
+    found = reference.truth.remember(
+        ("ceilings", metrics), lambda: shared.arrays({"what": "ceilings", **(key or {})}, halve)
+    )
     return dict(zip(found["metric"].tolist(), found["value"].tolist(), strict=True))
 
 

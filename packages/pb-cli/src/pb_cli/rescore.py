@@ -26,15 +26,35 @@ def rescore(path: Path, data: Path | None = None, scoring: Scoring = SCORING, dr
     Raises
     ------
     ValueError
-        If the file is not a valid prediction, its genes are not those of its preprocessing, or its data have changed.
+        If the file is not a valid prediction, its genes are not those of its preprocessing, its data have changed, or
+        its cells are too few or express nothing.
     """
-    predictions, asked, info = matched(path, data)
+    found, asked, info = matched(path, data)
+    predictions = _worth_scoring(path, found)
+    asked = asked._replace(references={condition: asked.references[condition] for condition in predictions})
     if draw is not None:
         for condition, cells in predictions.items():
             reference = asked.references[condition]
             draw(info.model, condition.words(), reference.cells(cells.X), reference)
     rows = score(predictions, asked, info, scoring)
-    return with_quick_floor(rows, asked, info) if scoring.limits else rows
+    return with_quick_floor(rows, asked, info, scoring.metrics) if scoring.limits else rows
+
+
+def _worth_scoring(path: Path, predictions: dict[Condition, AnnData]) -> dict[Condition, AnnData]:
+    """Leave conditions with one predicted cell out, and say so; refuse one that expresses nothing."""
+    for condition, cells in predictions.items():
+        if cells.X.max() == cells.X.min() == 0:
+            where = f"every predicted cell of {condition.words()}"
+            msg = f"{path}: all genes are zero in {where}: write the prediction to X, or leave it out."
+            raise ValueError(msg)
+    single = [condition.words() for condition, cells in predictions.items() if cells.n_obs == 1]
+    if len(single) == len(predictions):
+        msg = f"{path}: {single[0]} has 1 predicted cell and cannot be scored, nor can any other: two cells are needed."
+        raise ValueError(msg)
+    if single:
+        words = f"Not scored, having 1 predicted cell: {', '.join(single)}."
+        messages.print(words, style="yellow", soft_wrap=True)
+    return {condition: cells for condition, cells in predictions.items() if cells.n_obs > 1}
 
 
 class Matched(NamedTuple):

@@ -17,10 +17,14 @@ __all__ = ["SCORING", "Scoring", "score", "score_cells"]
 
 
 class Scoring(NamedTuple):
-    """How predictions are scored: resamples of the cells for intervals (0: none), and whether with a ceiling."""
+    """How predictions are scored: resamples of the cells for intervals (0: none), whether with a ceiling, by what.
+
+    Without `metrics`, by the default ones.
+    """
 
     bootstrap: int = DRAWS
     limits: bool = True
+    metrics: tuple[str, ...] | None = None
 
 
 SCORING = Scoring()
@@ -33,7 +37,7 @@ def score(
     tables = []
     for condition, prediction in predictions.items():
         reference = unit.references[condition]
-        if scoring.limits:
+        if scoring.limits and scoring.metrics is None:
             unit.ceilings(condition)  # remembered by the reference
         tables.append(score_cells(reference.cells(prediction.X), reference, info, condition, scoring))
     return merge_tables(tables)
@@ -47,12 +51,12 @@ def score_cells(
     The ceiling costs about as much as scoring three predictions; it is computed once a unit, and the tasks of a run
     share it. The floor is known when the baselines are: `RunFolder.collect`.
     """
-    scores = evaluate(prediction, reference)
+    scores = evaluate(prediction, reference, scoring.metrics)
     return result_rows(
         info,
         scores,
         intervals=intervals(prediction, reference, scores, draws=scoring.bootstrap),
-        ceilings=ceilings(reference) if scoring.limits else None,
+        ceilings=ceilings(reference, metrics=scoring.metrics) if scoring.limits else None,
         context=condition.context,
         perturbation=condition.perturbation,
         dose=condition.dose,

@@ -82,12 +82,17 @@ def _value_problems(matrix: Any, scale: str | None) -> list[str]:
     return scale_problems(scale, low, high, whole=whole)
 
 
-def scale_problems(scale: str | None, low: float, high: float, *, whole: bool) -> list[str]:
-    """Say where values from `low` to `high`, all of them `whole` numbers or not, cannot be on the declared scale."""
+def scale_problems(scale: str | None, low: float, high: float, *, whole: bool, measured: float = 0.0) -> list[str]:
+    """Say where values from `low` to `high`, all of them `whole` numbers or not, cannot be on the declared scale.
+
+    `measured` is the lowest of measured cells: a decoder may end below 0, log1p of counts does not.
+    """
     if scale == "log1p" and high > _LOG1P_LIMIT:
         return [f"The scale is declared log1p but X reaches {high:g}, as no log1p can: declare counts, or log1p X."]
     if scale == "log1p" and whole and high > 1:
         return [f"The scale is declared log1p but X holds whole numbers up to {high:g}: declare counts, or log1p X."]
+    if scale == "log1p" and measured < 0:
+        return [f"The scale is declared log1p but measured cells go down to {measured:g}: undo centring or scaling."]
     if scale == "counts" and low < 0:
         return [f"The scale is declared counts but X goes down to {low:g}: declare log1p, or clip X at zero."]
     if scale == "counts" and not whole and high <= _LOG1P_LIMIT:

@@ -57,6 +57,8 @@ class Matches:
         shifts are still those of all its cells.
     separator
         Between the target genes in a perturbation's label; None for labels that are one gene, if any.
+    metrics
+        That will be asked for, None for the default ones: those that have no value here are named in the notes.
     seed
         Of all draws.
 
@@ -78,6 +80,7 @@ class Matches:
         *,
         max_cells: int = MAX_CELLS,
         separator: str | None = None,
+        metrics: Sequence[str] | None = None,
         seed: int = 0,
     ) -> None:
         self.expression, self.max_cells, self.seed = expression, max_cells, seed
@@ -89,7 +92,9 @@ class Matches:
         }
         self.notes = [*layout.notes, *expression.notes, *found.notes]
         self.basis = self._fit_basis()
-        self.notes += _left_out(rivals=any(self._rivals(group.condition) for group in layout.groups))
+        self.notes += _left_out(
+            metrics or default_metrics(), rivals=any(self._rivals(group.condition) for group in layout.groups)
+        )
         self.notes += _too_large(layout.groups, max_cells)
 
     def __len__(self) -> int:
@@ -172,15 +177,13 @@ def _remember(cells: Cells, known: dict[str, Any]) -> None:
         setattr(cells, name, value)
 
 
-def _left_out(*, rivals: bool) -> list[str]:
-    """Name the usual metrics that are not computed, and why."""
-    metrics = [get_metric(name) for name in default_metrics()]
+def _left_out(names: Sequence[str], *, rivals: bool) -> list[str]:
+    """Name the metrics that are not computed, and why."""
+    metrics = [get_metric(name) for name in names]
     held_out = [metric.name for metric in metrics if {"training_shift", "weights"} & set(metric.needs)]
-    notes = [f"Left out, needing training cells: {', '.join(held_out)}."]
-    if not rivals:
-        alone = [metric.name for metric in metrics if "others" in metric.needs]
-        notes.append(f"Left out, needing other measured conditions: {', '.join(alone)}.")
-    return notes
+    alone = [metric.name for metric in metrics if "others" in metric.needs and not rivals]
+    why = {"training cells": held_out, "other measured conditions": alone}
+    return [f"Left out, needing {what}: {', '.join(found)}." for what, found in why.items() if found]
 
 
 def _too_large(groups: Sequence[Group], max_cells: int) -> list[str]:

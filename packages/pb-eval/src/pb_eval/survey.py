@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["TARGET_SUM", "Expression", "Survey", "declared_scale", "survey"]
 
 TARGET_SUM = 10_000.0
-_PREDICTED = "predicted"
+_MEASURED, _PREDICTED = "measured", "predicted"
 
 
 class Expression:
@@ -84,11 +85,25 @@ class Expression:
 
 
 class Survey(NamedTuple):
-    """Means of the measured groups, and what is worth knowing of genes without expression, in sentences."""
+    """Means of the measured groups, and what is worth knowing of zeros and values below them, in sentences."""
 
     truths: dict[Condition, NDArray[np.float64]]
     controls: dict[str, NDArray[np.float64]]
     notes: list[str]
+
+
+@dataclass
+class _Seen:
+    """What the cells of one role show: which genes any of them expresses, and the lowest value, at most 0."""
+
+    expressed: NDArray[np.bool_]
+    low: float = 0.0
+
+    def add(self, block: Matrix, chosen: NDArray[np.bool_]) -> None:
+        part = block if chosen.all() else block[chosen]
+        values = part if isinstance(part, np.ndarray) else part.data
+        self.low = min(self.low, float(values.min(initial=0.0)))
+        self.expressed |= _nonzero(part)
 
 
 def survey(expression: Expression, layout: Layout) -> Survey:
@@ -104,11 +119,11 @@ def survey(expression: Expression, layout: Layout) -> Survey:
     groups |= {condition.context: control for condition, (_, control) in layout.measured.items()}
     means: dict[Any, NDArray[np.float64]] = {}
     silent = 0
-    expressed = {role: np.zeros(len(expression.genes), dtype=bool) for role in ("measured", _PREDICTED)}
+    seen = {role: _Seen(np.zeros(len(expression.genes), dtype=bool)) for role in (_MEASURED, _PREDICTED)}
     for file in expression.files:
         own = {key: part for key, part in groups.items() if part.file is file}
         predicted = [group for group in layout.groups if group.predicted.file is file]
-        found, n_silent = _read(expression, file, own, predicted, expressed)
+        found, n_silent = _read(expression, file, own, predicted, seen)
         means, silent = means | found, silent + n_silent
     for key in groups:
         if not means[key].any():
@@ -119,7 +134,8 @@ def survey(expression: Expression, layout: Layout) -> Survey:
     return Survey(
         {condition: means[condition] for condition in conditions},
         {condition.context: means[condition.context] for condition in conditions},
-        _zeros(expression.genes, silent, **expressed),
+        _zeros(expression.genes, silent, seen[_MEASURED].expressed, seen[_PREDICTED].expressed)
+        + _below_zero(seen[_PREDICTED].low),
     )
 
 
@@ -158,7 +174,7 @@ def _read(
     file: CellFile,
     groups: Mapping[Any, Part],
     predicted: Sequence[Group],
-    expressed: dict[str, NDArray[np.bool_]],
+    seen: Mapping[str, _Seen],
 ) -> tuple[dict[Any, NDArray[np.float64]], int]:
     """Check one file's cells; return the means of its measured groups and the number of cells without expression."""
     codes = np.full(file.n_cells, -1)
@@ -168,18 +184,21 @@ def _read(
         codes[rows] = number
     sums = np.zeros((len(groups) + 1, len(expression.genes)))  # the last of all predicted cells
     silent = np.zeros(file.n_cells, dtype=bool)
-    low, high, whole = 0.0, 0.0, True
+    high, whole = 0.0, True
     for rows, block in expression.raw(file, np.flatnonzero(codes >= 0)):
         values = block if isinstance(block, np.ndarray) else block.data
         _check_finite(file, block, expression.genes)
-        low, high = min(low, float(values.min(initial=0.0))), max(high, float(values.max(initial=0.0)))
+        high = max(high, float(values.max(initial=0.0)))
         whole = whole and bool((values == np.rint(values)).all())
         is_predicted = codes[rows] >= len(groups)
-        for role, chosen in (("measured", ~is_predicted), (_PREDICTED, is_predicted)):
-            expressed[role] |= _nonzero(block, chosen)
+        for role, chosen in ((_MEASURED, ~is_predicted), (_PREDICTED, is_predicted)):
+            seen[role].add(block, chosen)
         silent[rows] = _silent(block)
-        _add_sums(sums, np.minimum(codes[rows], len(groups)), expression.log1p(block))
-    if problems := scale_problems(expression.scale, low, high, whole=whole):
+        with np.errstate(invalid="ignore", divide="ignore"):  # of counts below 0, which are refused below
+            _add_sums(sums, np.minimum(codes[rows], len(groups)), expression.log1p(block))
+    measured = seen[_MEASURED].low
+    low = min(measured, seen[_PREDICTED].low)
+    if problems := scale_problems(expression.scale, low, high, whole=whole, measured=measured):
         msg = f"{file.path}: {' '.join(problems)}"
         raise ArtefactError(msg)
     for group in predicted:
@@ -204,12 +223,11 @@ def _check_finite(file: CellFile, block: Matrix, genes: Sequence[str]) -> None:
         raise ArtefactError(msg)
 
 
-def _nonzero(block: Matrix, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Whether any of the chosen cells expresses each gene."""
-    part = block if chosen.all() else block[chosen]
-    if isinstance(part, np.ndarray):
-        return np.asarray((part != 0).any(axis=0))
-    return np.bincount(part.indices[part.data != 0], minlength=part.shape[1]) > 0
+def _nonzero(block: Matrix) -> NDArray[np.bool_]:
+    """Whether any cell expresses each gene."""
+    if isinstance(block, np.ndarray):
+        return np.asarray((block != 0).any(axis=0))
+    return np.bincount(block.indices[block.data != 0], minlength=block.shape[1]) > 0
 
 
 def _silent(block: Matrix) -> NDArray[np.bool_]:
@@ -230,19 +248,32 @@ def _add_sums(sums: NDArray[np.float64], codes: NDArray[np.intp], block: Matrix)
 
 
 def _zeros(genes: Sequence[str], silent: int, measured: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> list[str]:
-    """Say how many cells express nothing, which genes nobody expresses, and which no predicted cell does."""
+    """Say how many cells express nothing, which genes nobody expresses, and which one side alone does."""
     notes = [f"{silent:,} cells are zero in every gene: they are kept."] if silent else []
     if nowhere := int((~measured & ~predicted).sum()):
         notes.append(
             f"{nowhere:,} of {len(genes):,} genes are zero in every cell: they are kept, and agree with any prediction."
         )
-    absent = np.flatnonzero(measured & ~predicted)
-    if absent.size:
-        notes.append(
-            f"{absent.size:,} of {len(genes):,} genes are zero in every predicted cell but not in the measured ones "
-            f"({some(np.array(genes)[absent], limit=3)})."
-        )
+    for where, elsewhere, absent in (
+        (_PREDICTED, _MEASURED, measured & ~predicted),
+        (_MEASURED, _PREDICTED, predicted & ~measured),
+    ):
+        if absent.any():
+            notes.append(
+                f"{absent.sum():,} of {len(genes):,} genes are zero in every {where} cell but not in the {elsewhere} "
+                f"ones ({some(np.array(genes)[absent], limit=3)})."
+            )
     return notes
+
+
+def _below_zero(low: float) -> list[str]:
+    """Say that predictions lie below 0, where a decoder may end but log1p of counts does not."""
+    if low == 0:
+        return []
+    words = (
+        f"Predicted values go down to {low:.3g}, as no log1p does: they are kept; if X was centred or scaled, undo it."
+    )
+    return [words]
 
 
 def _lost(files: Sequence[CellFile], shared: pd.Index[Any], *, allow_missing: bool) -> str:

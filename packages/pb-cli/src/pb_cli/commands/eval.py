@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from pb_cli.commands.audit import audit
 from pb_cli.commands.calibrate import calibrate_metrics
 from pb_cli.commands.compare import compare
 from pb_cli.console import messages, print_json
 from pb_cli.gallery import Gallery
-from pb_cli.names import DataProblem, DefaultGroup
-from pb_cli.options import bootstrap_option
+from pb_cli.names import DataProblem, DefaultGroup, split_names, usage_errors
+from pb_cli.options import bootstrap_option, names_option
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
+FOREIGN = (
+    *("controls", "predicted_label", "measured_label", "context_key", "perturbation_key", "dose_key", "control_dose"),
+    *("separator", "scale", "allow_missing_genes", "max_cells"),
+)
 LIMITS = (
     "Floor: {}. Ceiling: what a repeat of the measurement scores, from halves of the measured cells. "
     "Scaled: 0 is the floor, 1 the ceiling, - where the ceiling is no better than the floor."
@@ -61,6 +66,9 @@ def evaluate() -> None:
 @click.option("--allow-missing-genes", is_flag=True, help="Score the genes that all files have, if they differ.")
 @click.option("--max-cells", type=click.IntRange(2), default=10_000, show_default=True, help="Most cells of a group.")
 @click.option("--model-name", help="Name of the model; that of the file where it does not say.")
+@names_option(
+    "metric", "Metrics of `pb ls metrics`, or `classic`, the reference benchmark's.  [default: the default ones]"
+)
 @bootstrap_option
 @click.option("--no-limits", is_flag=True, help="Leave out floor and ceiling.")
 @click.option("--data", type=click.Path(path_type=Path), help="Where the data file of pb bench lies now, if moved.")
@@ -80,6 +88,7 @@ def score(predictions: tuple[Path, ...], *, out: Path | None, as_json: bool, **f
       pb eval score imputed.h5ad --group-key condition --scale log1p
       pb eval score scgen.h5ad cpa.h5ad --truth measured.h5ad --control ctrl \\
                     --scale log1p --figures figures
+      pb eval score prediction.h5ad --metric classic,wasserstein2
     """
     from pb_cli.threads import threads_for_pieces
 
@@ -138,6 +147,7 @@ def score_all(predictions: tuple[Path, ...], flags: dict[str, Any]) -> "Iterator
     with Gallery(flags["figures"], umap=flags["umap"]) as gallery:
         for path, model in zip(paths, [name] if name else model_names(paths), strict=True):
             if is_own(path, request):
+                say_unused(path)
                 from pb_cli.rescore import rescore  # with the models, whose libraries take seconds to import
 
                 yield True, rescore(path, flags["data"], request.scoring, gallery.draw)
@@ -146,6 +156,19 @@ def score_all(predictions: tuple[Path, ...], flags: dict[str, Any]) -> "Iterator
             for note in dict.fromkeys(notes):
                 messages.print(f"{path.name}: {note}" if len(paths) > 1 else note, style="dim", soft_wrap=True)
             yield False, rows
+
+
+def say_unused(path: Path) -> None:
+    """Name the flags typed that a file of pb bench does not heed, for it says itself what it is compared with."""
+    context = click.get_current_context()
+    typed = [
+        option.opts[0]
+        for option in context.command.params
+        if option.name in FOREIGN and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
+    ]
+    if typed:
+        words = f"{path} says itself what it is compared with: {', '.join(typed)} not used; --truth names other cells."
+        messages.print(words, style="yellow", soft_wrap=True)
 
 
 def request_from(flags: dict[str, Any]) -> "Request":
@@ -178,8 +201,18 @@ def request_from(flags: dict[str, Any]) -> "Request":
         allow_missing_genes=flags["allow_missing_genes"],
         max_cells=flags["max_cells"],
         separator=flags["separator"],
-        scoring=Scoring(flags["bootstrap"], limits=not flags["no_limits"]),
+        scoring=Scoring(flags["bootstrap"], limits=not flags["no_limits"], metrics=named_metrics(flags["metrics"])),
     )
+
+
+def named_metrics(names: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Resolve the names of metrics and of the reference benchmark's set; None where nothing is named."""
+    from pb_eval import get_metric
+    from pb_eval.classic import CLASSIC
+
+    asked = [one for name in split_names(names) for one in (CLASSIC if name == "classic" else [name])]
+    with usage_errors():
+        return tuple(dict.fromkeys(get_metric(name).name for name in asked)) or None
 
 
 def check_out(out: Path | None) -> None:

@@ -78,6 +78,15 @@ def _metrics() -> Listing:
     )
 
 
+def _supervised() -> Listing:
+    from pb_eval.supervised import SUPERVISED
+
+    return Listing(
+        ("name", "task", "better", "perfect", "definition"),
+        [(m.name, m.task, m.direction, f"{m.perfect:g}", m.definition) for m in SUPERVISED.values()],
+    )
+
+
 def _losses() -> Listing:
     from pb_losses.registry import loss_info, loss_names
 
@@ -119,6 +128,7 @@ LISTINGS: dict[str, Callable[[], Listing]] = {
     "datasets": _datasets,
     "models": _models,
     "metrics": _metrics,
+    "supervised": _supervised,
     "losses": _losses,
     "splits": _splits,
     "labelled": _labelled,
