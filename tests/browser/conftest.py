@@ -1,4 +1,4 @@
-"""A real browser without a window, and the page of a small real run."""
+"""A real browser without a window, and the pages of a small real run of each arm."""
 
 import os
 import shutil
@@ -54,6 +54,17 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def labels_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of predicted labels."""
+    run = tmp_path_factory.mktemp("reported") / "labels"
+    pb = (sys.executable, "-m", "pb_cli")
+    asked = ("--task", "regression", "--dataset", "concrete", "--loss", "mae,far", "--epochs", "2", "--folds", "3")
+    subprocess.run([*pb, "bench", *asked, "--lr", "0.01", "--out", run, "--quiet"], check=True)
+    subprocess.run([*pb, "report", run, "--quiet"], check=True)
+    return run / "report.html"
+
+
+@pytest.fixture(scope="session")
 def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Chrome"]:
     """One browser for all tests; it may reach no network."""
     from selenium.webdriver import Chrome, ChromeOptions, ChromeService
@@ -74,8 +85,9 @@ def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Chrome"]:
 
 
 @pytest.fixture
-def opened(chrome: "Chrome", page: Path) -> Callable[..., "Chrome"]:
-    """Open the page afresh: how wide, in which scheme, with or without its script."""
+def opened(chrome: "Chrome", request: pytest.FixtureRequest) -> Callable[..., "Chrome"]:
+    """Open a page afresh: how wide, in which scheme, with or without its script."""
+    page: Path = request.getfixturevalue(getattr(request, "param", "page"))
 
     def open_page(width: int = 1280, scheme: str = "light", *, script: bool = True) -> "Chrome":
         size: dict[str, Any] = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}

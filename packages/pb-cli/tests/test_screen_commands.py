@@ -64,7 +64,18 @@ def test_an_empty_table_is_said(pb, inputs: tuple[Path, Path]):
     inputs[1].write_text("")
     result = pb("data", "prepare-screen", *inputs, *COLUMNS, "--scale", "counts", "--out", "mine")
     assert result.exit_code == 1
-    assert "cannot be read as .csv" in result.stderr
+    assert "cannot be read as a table" in result.stderr
+
+
+def test_a_table_with_tabs_gives_the_same_files(pb, inputs: tuple[Path, Path]):
+    tabs = inputs[1].with_name("gene_summary.txt")
+    pd.read_csv(inputs[1]).to_csv(tabs, sep="\t", index=False)
+    for screen, out in ((inputs[1], "commas"), (tabs, "tabs")):
+        result = pb("data", "prepare-screen", inputs[0], screen, *COLUMNS, "--scale", "counts", "--out", out)
+        assert result.exit_code == 0
+    for kind in ("tpm", "labels_and_extras"):
+        commas, tabbed = (pb.folder / f"{out}_{kind}.npz" for out in ("commas", "tabs"))
+        assert commas.read_bytes() == tabbed.read_bytes()
 
 
 def test_simulated_files_load(pb):

@@ -36,7 +36,7 @@ FIELDS = {
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides which others.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Begin of both names; never overwritten.")
 def prepare_screen(cells: Path, screen: Path, out: Path, **flags: Any) -> None:
-    """Write OUT_tpm.npz and OUT_labels_and_extras.npz from CELLS (.h5ad) and SCREEN (.csv).
+    """Write OUT_tpm.npz and OUT_labels_and_extras.npz from CELLS (.h5ad) and SCREEN (.csv, .tsv).
 
     The layout is that of the Akana 2024 data: expression with a co-culture flag as feature 0, and
     for each cell the two p-values of its target gene, -1 where the screen has none. The same input
@@ -55,7 +55,7 @@ def prepare_screen(cells: Path, screen: Path, out: Path, **flags: Any) -> None:
         columns = (flags["gene_column"], flags["neg_column"], flags["pos_column"])
         joined = join(
             read_cells(existing(cells)),
-            read_csv(existing(screen)),
+            read_table(existing(screen)),
             target_key=flags["target_key"],
             scale=flags["scale"],
             columns=columns,
@@ -98,14 +98,14 @@ def simulate_screen(**flags: Any) -> None:
     report(files, drawn)
 
 
-def read_csv(file: Path) -> Any:
-    """Read the table of a screen."""
+def read_table(file: Path) -> Any:
+    """Read the table of a screen: with commas, or with tabs where its name ends in .tsv or .txt, as MAGeCK's does."""
     import pandas as pd
 
     try:
-        return pd.read_csv(file)
+        return pd.read_csv(file, sep="\t" if file.suffix in {".tsv", ".txt"} else ",")
     except ValueError as error:
-        msg = f"{file} cannot be read as .csv; write it again, one row a gene"
+        msg = f"{file} cannot be read as a table; write it again as .csv or .tsv, one row a gene"
         raise DataProblem(msg) from error
 
 
