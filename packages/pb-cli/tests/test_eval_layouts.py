@@ -127,6 +127,24 @@ def test_figures_in_another_process(measured: Path, predictions: Path, tmp_path:
     assert "floor" not in (done.stdout + done.stderr).lower()
 
 
+def test_figures_appear_with_the_table_or_not_at_all(one: Path, pb, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pb_eval.write_table", full)
+    flags = ("--scale", "log1p", "--no-limits", "--bootstrap", "0", "--metric", "mse_mean")
+    done = pb("eval", one, *flags, "--figures", "figures", "--out", "rows.csv")
+    assert done.exit_code == 1
+    assert "No space left" in done.stderr
+    assert {path.name for path in pb.folder.iterdir()} <= {one.name}
+
+
+def test_a_umap_needs_a_folder(one: Path, pb):
+    done = pb("eval", one, "--scale", "log1p", "--umap")
+    assert done.exit_code == 2
+    assert "--figures DIR" in done.stderr
+
+
 def test_our_own_file_against_measured_cells_of_another_file(measured: Path, predictions: Path, pb):
     adata = ad.read_h5ad(predictions / "cpa.h5ad")
     info = PredictionInfo(

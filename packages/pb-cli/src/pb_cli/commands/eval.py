@@ -93,17 +93,21 @@ def score(predictions: tuple[Path, ...], *, out: Path | None, as_json: bool, **f
     from pb_cli.threads import threads_for_pieces
 
     check_out(out)
+    if flags["umap"] and flags["figures"] is None:
+        msg = "--umap draws one figure more; give --figures DIR, where they go."
+        raise click.UsageError(msg)
     with threads_for_pieces(), data_problems():
         from pb_eval import write_table
         from pb_eval.table import merge_tables
 
         from pb_cli.scores import show_scores
 
-        scored = list(score_all(predictions, flags))
-        rows = merge_tables([table for _, table in scored]).drop_duplicates(ignore_index=True)
-        if out is not None:
-            write_table(rows, out)
-            messages.print(f"{len(rows)} rows written to {out}", soft_wrap=True)
+        with Gallery(flags["figures"], umap=flags["umap"]) as gallery:
+            scored = list(score_all(predictions, flags, gallery))
+            rows = merge_tables([table for _, table in scored]).drop_duplicates(ignore_index=True)
+            if out is not None:
+                write_table(rows, out)
+                messages.print(f"{len(rows)} rows written to {out}", soft_wrap=True)
     if as_json:
         print_json(rows.to_dict(orient="records"))
     else:
@@ -135,7 +139,9 @@ def floor_words(own: bool, rows: "pd.DataFrame") -> str:
     return f"the best of {baselines}, fitted now on the training cells of the same split"
 
 
-def score_all(predictions: tuple[Path, ...], flags: dict[str, Any]) -> "Iterator[tuple[bool, pd.DataFrame]]":
+def score_all(
+    predictions: tuple[Path, ...], flags: dict[str, Any], gallery: Gallery
+) -> "Iterator[tuple[bool, pd.DataFrame]]":
     """Score one file after the other; tell of each whether it was scored from its own recipe."""
     from pb_cli.foreign import is_own, model_names, prediction_files, score_file
 
@@ -144,18 +150,17 @@ def score_all(predictions: tuple[Path, ...], flags: dict[str, Any]) -> "Iterator
     if name is not None and len(paths) > 1:
         msg = f"--model-name {name} is one name for {len(paths)} files: leave it out, they are named after the files."
         raise click.UsageError(msg)
-    with Gallery(flags["figures"], umap=flags["umap"]) as gallery:
-        for path, model in zip(paths, [name] if name else model_names(paths), strict=True):
-            if is_own(path, request):
-                say_unused(path)
-                from pb_cli.rescore import rescore  # with the models, whose libraries take seconds to import
+    for path, model in zip(paths, [name] if name else model_names(paths), strict=True):
+        if is_own(path, request):
+            say_unused(path)
+            from pb_cli.rescore import rescore  # with the models, whose libraries take seconds to import
 
-                yield True, rescore(path, flags["data"], request.scoring, gallery.draw)
-                continue
-            rows, notes = score_file(path, model, request, gallery.draw)
-            for note in dict.fromkeys(notes):
-                messages.print(f"{path.name}: {note}" if len(paths) > 1 else note, style="dim", soft_wrap=True)
-            yield False, rows
+            yield True, rescore(path, flags["data"], request.scoring, gallery.draw)
+            continue
+        rows, notes = score_file(path, model, request, gallery.draw)
+        for note in dict.fromkeys(notes):
+            messages.print(f"{path.name}: {note}" if len(paths) > 1 else note, style="dim", soft_wrap=True)
+        yield False, rows
 
 
 def say_unused(path: Path) -> None:
