@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 FLAGS = ("--context-key", "kind", "--perturbation-key", "condition", "--control", "ctrl", "--scale", "counts")
-MODELS = ("--model", "control,scgen", "--no-baselines", "--set", "scgen.max_epochs=400", "--set", "scgen.patience=400")
+MODELS = ("--model", "control,scgen", "--no-baselines", "--set", "scgen.max_epochs=120", "--set", "scgen.patience=120")
 
 
 @pytest.fixture(autouse=True)
