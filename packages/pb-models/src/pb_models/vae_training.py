@@ -108,7 +108,7 @@ def train_vae(
         x = cells.take(rows)
         with autocast:
             posterior, reconstruction = network(x)
-        terms = objective(x, reconstruction.float(), posterior, kl_weight=settings.kl_weight)
+        terms = objective(x, reconstruction.to(x.dtype), posterior, kl_weight=settings.kl_weight)
         descend(optimiser, terms.loss)
         return terms.detached()
 
@@ -162,7 +162,7 @@ def train_vaes(
         x = take_by_member(cells, stack.numbers, batch)
         with autocast:
             posterior, reconstruction = stack(x)
-        terms: Objective = terms_of(x, reconstruction.float(), posterior)
+        terms: Objective = terms_of(x, reconstruction.to(x.dtype), posterior)
         descend(optimiser, terms.loss.sum())
         return terms.detached()
 
