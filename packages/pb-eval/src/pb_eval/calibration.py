@@ -234,7 +234,8 @@ def _rank_sums(
     for parts, draw in pieces:
         truth, control = draw_rows(reference, draw, parts=parts, seed=seed)
         sides += [(truth.truth, control.truth), (truth.duplicate, control.duplicate)]
-    found = rank_sums_of_parts(reference.truth.matrix, reference.control.matrix, sides)
+    whole = reference.truth
+    found = rank_sums_of_parts(whole.matrix, reference.control.matrix, sides, whole.ordered)
     return {piece: found[2 * number : 2 * number + 2] for number, piece in enumerate(pieces)}
 
 

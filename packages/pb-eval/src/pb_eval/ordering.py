@@ -6,7 +6,7 @@ gene by gene: that took half the time of sorting a block at once.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
     from pb_eval.matrix import Matrix
 
-__all__ = ["Block", "Runs", "ordered_blocks"]
+__all__ = ["Block", "Runs", "kept_blocks", "ordered_blocks"]
 
 _KEYS = 2**18  # values of a block, zeros included
+_KEPT = 2**23  # values, of 16 bytes in their blocks
 _CODE = np.uint64(32)  # bits of a value's code
 _LOW = np.uint64(2**32 - 1)
 _SIGN = np.uint32(2**31)
@@ -133,6 +134,20 @@ def ordered_blocks(first: Matrix, second: Matrix) -> list[Callable[[], Block]]:
         return Block(keys, cells, genes, zero, decode)
 
     return [partial(block, start) for start in range(0, n_genes, step)]
+
+
+def kept_blocks(first: Matrix, second: Matrix) -> list[Callable[[], Block]] | None:
+    """As :func:`ordered_blocks`, each block sorted once only and kept; None where they would take too much memory.
+
+    Examples
+    --------
+    >>> [block] = kept_blocks(np.array([[0.0], [2.0]]), np.array([[1.0], [2.0]]))
+    >>> block() is block()
+    True
+    """
+    if sum(int(getattr(matrix, "nnz", matrix.size)) for matrix in (first, second)) > _KEPT:
+        return None
+    return [cache(make) for make in ordered_blocks(first, second)]
 
 
 class _Values(NamedTuple):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pb_eval.matrix import Matrix
     from pb_eval.ordering import Block, Runs
 
+    Blocks = Sequence[Callable[[], Block]]
+
 __all__ = ["RankSums", "rank_sum_draws", "rank_sums", "rank_sums_of_parts"]
 
 
@@ -42,13 +44,15 @@ class RankSums(NamedTuple):
         return self.statistic / (self.n_group * self.n_control)
 
 
-def rank_sums(group: Matrix, control: Matrix) -> RankSums:
+def rank_sums(group: Matrix, control: Matrix, blocks: Blocks | None = None) -> RankSums:
     """Rank the cells of both groups together, gene by gene.
 
     Parameters
     ----------
     group, control
         ``(cells, genes)``, dense or CSR, of the same genes.
+    blocks
+        Their values in order, where these are known: :func:`pb_eval.ordering.kept_blocks`.
 
     Examples
     --------
@@ -56,11 +60,14 @@ def rank_sums(group: Matrix, control: Matrix) -> RankSums:
     array([0.625])
     """
     every = np.arange(group.shape[0]), np.arange(control.shape[0])
-    return rank_sums_of_parts(group, control, [every])[0]
+    return rank_sums_of_parts(group, control, [every], blocks)[0]
 
 
 def rank_sums_of_parts(
-    group: Matrix, control: Matrix, parts: Sequence[tuple[NDArray[np.intp], NDArray[np.intp]]]
+    group: Matrix,
+    control: Matrix,
+    parts: Sequence[tuple[NDArray[np.intp], NDArray[np.intp]]],
+    blocks: Blocks | None = None,
 ) -> list[RankSums]:
     """Rank the cells of each part together, gene by gene, in the order found for all cells.
 
@@ -70,6 +77,8 @@ def rank_sums_of_parts(
         ``(cells, genes)``, dense or CSR, of the same genes.
     parts
         Rows of the group and of control that make up each part.
+    blocks
+        As for :func:`rank_sums`.
 
     Examples
     --------
@@ -91,11 +100,13 @@ def rank_sums_of_parts(
             found = _rank_sums(part.runs(n_group), block.n_genes, *size)
             statistic[number, block.genes], ties[number, block.genes] = found
 
-    spread(rank, ordered_blocks(group, control))
+    spread(rank, blocks or ordered_blocks(group, control))
     return [RankSums(*found, *size) for found, size in zip(zip(statistic, ties, strict=True), sizes, strict=True)]
 
 
-def rank_sum_draws(group: Matrix, control: Matrix, counts: NDArray[np.uint16]) -> RankSums:
+def rank_sum_draws(
+    group: Matrix, control: Matrix, counts: NDArray[np.uint16], blocks: Blocks | None = None
+) -> RankSums:
     """Rank resamples of a group together with the control cells, gene by gene.
 
     Where a cell stands among the control cells does not depend on the resample, so that the statistic is a product of
@@ -108,6 +119,8 @@ def rank_sum_draws(group: Matrix, control: Matrix, counts: NDArray[np.uint16]) -
         ``(cells, genes)``, dense or CSR, of the same genes.
     counts
         How often each resample takes each cell of the group, ``(draws, cells)``.
+    blocks
+        As for :func:`rank_sums`.
 
     Examples
     --------
@@ -129,7 +142,7 @@ def rank_sum_draws(group: Matrix, control: Matrix, counts: NDArray[np.uint16]) -
         statistic[block.genes] = _places(block, runs, run, n_group, n_control) @ drawn
         ties[block.genes] = _resampled_ties(block, runs, run, n_control, *exact)
 
-    spread(rank, ordered_blocks(group, control))
+    spread(rank, blocks or ordered_blocks(group, control))
     return RankSums(statistic.T, ties.T, n_group, n_control)
 
 

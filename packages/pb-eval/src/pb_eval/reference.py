@@ -15,6 +15,7 @@ from pb_eval.folds import log_fold
 from pb_eval.genes import rank_up_regulated
 from pb_eval.matrix import Matrix, Moments, as_matrix, linear_means, moments
 from pb_eval.means import resampled_means
+from pb_eval.ordering import kept_blocks
 from pb_eval.threads import once
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pb_eval.context import OtherUnit
+    from pb_eval.ordering import Block
     from pb_eval.spaces import Basis
 
 __all__ = ["Cells", "Reference"]
@@ -86,10 +88,15 @@ class Cells:
         """Mean less the control's mean, ``(genes,)``."""
         return shift(self.mean, self.control.mean)
 
+    @property
+    def ordered(self) -> list[Callable[[], Block]] | None:
+        """The cells and those of control in order, gene by gene, where memory can keep them."""
+        return self.remember("ordered", lambda: kept_blocks(self.matrix, self.control.matrix))
+
     @once
     def rank_sums(self) -> differential.RankSums:
         """Mann-Whitney statistics against control."""
-        return differential.rank_sums(self.matrix, self.control.matrix)
+        return differential.rank_sums(self.matrix, self.control.matrix, self.ordered)
 
     @once
     def wilcoxon(self) -> differential.DifferentialTest:

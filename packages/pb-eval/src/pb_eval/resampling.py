@@ -68,7 +68,7 @@ class Resampled(Cells):
     @once
     def rank_sums(self) -> RankSums:
         """Mann-Whitney statistics of each resample against control."""
-        return rank_sum_draws(self.matrix, self.control.matrix, self.counts(self.n_cells))
+        return rank_sum_draws(self.matrix, self.control.matrix, self.counts(self.n_cells), self.cells.ordered)
 
     @property
     def coordinates(self) -> NDArray[np.float64]:

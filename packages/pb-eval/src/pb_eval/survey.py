@@ -227,15 +227,17 @@ def _nonzero(block: Matrix) -> NDArray[np.bool_]:
     """Whether any cell expresses each gene."""
     if isinstance(block, np.ndarray):
         return np.asarray((block != 0).any(axis=0))
-    return np.bincount(block.indices[block.data != 0], minlength=block.shape[1]) > 0
+    expressed = np.zeros(block.shape[1], dtype=bool)
+    expressed[block.indices[block.data != 0]] = True
+    return expressed
 
 
 def _silent(block: Matrix) -> NDArray[np.bool_]:
     """Whether each cell is zero in every gene."""
     if isinstance(block, np.ndarray):
         return np.asarray(~(block != 0).any(axis=1))
-    stored = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
-    return np.asarray(np.bincount(stored[block.data != 0], minlength=block.shape[0]) == 0)
+    filled = np.append(0, np.cumsum(block.data != 0))[block.indptr]
+    return np.asarray(filled[1:] == filled[:-1])
 
 
 def _add_sums(sums: NDArray[np.float64], codes: NDArray[np.intp], block: Matrix) -> None:
