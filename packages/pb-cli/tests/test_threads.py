@@ -41,11 +41,12 @@ def test_pieces_have_the_cores_and_products_one_thread(monkeypatch: pytest.Monke
 
 def test_scanpy_does_not_take_back_torchs_threads():
     code = """
-import torch, scipy.sparse as sp
+import numpy as np, torch, scipy.sparse as sp
 from pb_cli.threads import limited_threads
 with limited_threads(1):
     from pb_data.preprocess import normalised_dispersions
-    normalised_dispersions(sp.random(100, 50, 0.2, format="csr", dtype="float32", rng=0))
+    counts = np.random.default_rng(0).poisson(0.2, (100, 50))
+    normalised_dispersions(sp.csr_matrix(counts, dtype="float32"))
 print(torch.get_num_threads())
 """
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -54,13 +54,15 @@ class Display:
         self._total = self._progress.add_task("tasks", total=len(tasks), left="")
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        if self.live:
+            self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        if self.live:  # before rich 15 a disabled one ends with an empty line
+            self._progress.stop()
 
     def handle(self, event: Event) -> None:
         """Show one event."""

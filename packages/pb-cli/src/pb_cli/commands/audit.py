@@ -1,5 +1,6 @@
 """`pb eval audit`: known cheats and sanity cases, run through the metrics."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,16 +117,18 @@ def run(unit: "Reference", names: list[str], flags: dict[str, Any]) -> "pd.DataF
     from pb_eval.audit import audit as run_audit
     from rich.progress import Progress
 
-    with Progress(console=messages, transient=True, disable=flags["quiet"] or not messages.is_terminal) as progress:
-        bar = progress.add_task("predictions scored")
+    live = messages.is_terminal and not flags["quiet"]
+    progress = Progress(console=messages, transient=True, disable=not live)
+    bar = progress.add_task("predictions scored")
 
-        def step(done: int, total: int) -> None:
-            progress.update(bar, completed=done, total=total)
+    def step(done: int, total: int) -> None:
+        progress.update(bar, completed=done, total=total)
 
-        try:
+    try:
+        with progress if live else nullcontext():
             return run_audit(unit, names, flags["seed"], n_cells=flags["cells"], progress=step)
-        except ValueError as error:
-            raise DataProblem(str(error)) from error
+    except ValueError as error:
+        raise DataProblem(str(error)) from error
 
 
 def write(rows: "pd.DataFrame", path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,7 +158,7 @@ def following(n_units: int, *, quiet: bool) -> Iterator[Callable[[str], None]]:
             words = "" if left is None else f"; about {clock(left)} left"
             messages.print(f"{done + 1}/{n_units} {unit}{words}", soft_wrap=True)
 
-    with bar:
+    with bar if live else nullcontext():
         yield progress
 
 
