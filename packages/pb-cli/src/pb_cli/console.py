@@ -5,15 +5,29 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Any, TextIO
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["count", "messages", "output", "print_data", "print_fact", "print_json", "print_table", "show_table"]
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+__all__ = [
+    "count",
+    "messages",
+    "output",
+    "print_data",
+    "print_fact",
+    "print_json",
+    "print_table",
+    "show_table",
+    "shown",
+]
 
 NARROW = 13  # columns that a table's column needs to be read
 CUT = "…"  # what rich puts where it cuts a word off
@@ -83,6 +97,16 @@ def show_table(table: Table) -> None:
     columns = [_one_line(column.header) for column in table.columns]
     rows = zip(*(map(_one_line, column.cells) for column in table.columns), strict=True)
     _print_rows(_one_line(table.title), columns, rows)
+
+
+@contextmanager
+def shown(bar: "Progress") -> Iterator[None]:
+    """Show a progress bar inside the block, unless disabled: before rich 15 such a one ends with an empty line."""
+    if bar.disable:
+        yield
+        return
+    with bar:
+        yield
 
 
 def _one_line(text: object) -> str:

@@ -16,7 +16,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from pb_cli.console import messages
+from pb_cli.console import messages, shown
 from pb_cli.execute import Event
 from pb_cli.plan import Task
 from pb_cli.schedule import Forecast
@@ -51,18 +51,17 @@ class Display:
             transient=True,
             disable=not self.live,
         )
+        self._shown = shown(self._progress)
         self._total = self._progress.add_task("tasks", total=len(tasks), left="")
 
     def __enter__(self) -> Self:
-        if self.live:
-            self._progress.start()
+        self._shown.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.live:  # before rich 15 a disabled one ends with an empty line
-            self._progress.stop()
+        self._shown.__exit__(kind, error, trace)
 
     def handle(self, event: Event) -> None:
         """Show one event."""

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from pb_eval import PredictionInfo, read_prediction
+from pb_eval.survey import nothing_predicted
 
 from pb_cli.console import messages
 from pb_cli.floors import with_quick_floor
@@ -44,9 +45,7 @@ def _worth_scoring(path: Path, predictions: dict[Condition, AnnData]) -> dict[Co
     """Leave conditions with one predicted cell out, and say so; refuse one that expresses nothing."""
     for condition, cells in predictions.items():
         if cells.X.max() == cells.X.min() == 0:
-            where = f"every predicted cell of {condition.words()}"
-            msg = f"{path}: all genes are zero in {where}: write the prediction to X, or leave it out."
-            raise ValueError(msg)
+            raise nothing_predicted(path, condition.words())
     single = [condition.words() for condition, cells in predictions.items() if cells.n_obs == 1]
     if len(single) == len(predictions):
         msg = f"{path}: {single[0]} has 1 predicted cell and cannot be scored, nor can any other: two cells are needed."

@@ -15,6 +15,7 @@ from pb_eval.columns import some
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from pb_eval.conditions import Condition, Group, Layout, Part
     from pb_eval.matrix import Matrix
 
-__all__ = ["TARGET_SUM", "Expression", "Survey", "declared_scale", "survey"]
+__all__ = ["TARGET_SUM", "Expression", "Survey", "declared_scale", "nothing_predicted", "survey"]
 
 TARGET_SUM = 10_000.0
 _MEASURED, _PREDICTED = "measured", "predicted"
@@ -203,10 +204,14 @@ def _read(
         raise ArtefactError(msg)
     for group in predicted:
         if silent[group.predicted.rows].all():
-            where = f"every predicted cell of {group.condition.words()}"
-            msg = f"{file.path}: all genes are zero in {where}: write the prediction to X, or leave it out."
-            raise ArtefactError(msg)
+            raise nothing_predicted(file.path, group.condition.words())
     return {key: sums[number] / len(part.rows) for number, (key, part) in enumerate(groups.items())}, int(silent.sum())
+
+
+def nothing_predicted(path: Path, condition: str) -> ArtefactError:
+    """Make the error for a file whose predicted cells of a condition express nothing."""
+    where = f"every predicted cell of {condition}"
+    return ArtefactError(f"{path}: all genes are zero in {where}: write the prediction to X, or leave it out.")
 
 
 def _check_finite(file: CellFile, block: Matrix, genes: Sequence[str]) -> None:

@@ -1,13 +1,12 @@
 """`pb eval audit`: known cheats and sanity cases, run through the metrics."""
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pb_cli.completing import complete
-from pb_cli.console import messages, print_json, show_table
+from pb_cli.console import messages, print_json, show_table, shown
 from pb_cli.names import DataProblem, split_names, usage_errors
 from pb_cli.options import data_options, keys_from_flags, names_option, open_data, parse_options
 
@@ -117,15 +116,14 @@ def run(unit: "Reference", names: list[str], flags: dict[str, Any]) -> "pd.DataF
     from pb_eval.audit import audit as run_audit
     from rich.progress import Progress
 
-    live = messages.is_terminal and not flags["quiet"]
-    progress = Progress(console=messages, transient=True, disable=not live)
+    progress = Progress(console=messages, transient=True, disable=flags["quiet"] or not messages.is_terminal)
     bar = progress.add_task("predictions scored")
 
     def step(done: int, total: int) -> None:
         progress.update(bar, completed=done, total=total)
 
     try:
-        with progress if live else nullcontext():
+        with shown(progress):
             return run_audit(unit, names, flags["seed"], n_cells=flags["cells"], progress=step)
     except ValueError as error:
         raise DataProblem(str(error)) from error

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from rich.text import Text
 
 from pb_cli.commands.bench import overrides
 from pb_cli.completing import complete
-from pb_cli.console import messages, output, print_json, show_table
+from pb_cli.console import messages, output, print_json, show_table, shown
 from pb_cli.display import clock
 from pb_cli.experiment import Experiment
 from pb_cli.names import DataProblem, split_names, usage_errors
@@ -158,7 +158,7 @@ def following(n_units: int, *, quiet: bool) -> Iterator[Callable[[str], None]]:
             words = "" if left is None else f"; about {clock(left)} left"
             messages.print(f"{done + 1}/{n_units} {unit}{words}", soft_wrap=True)
 
-    with bar if live else nullcontext():
+    with shown(bar):
         yield progress
 
 

@@ -23,10 +23,19 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
-FOREIGN = (
-    *("controls", "predicted_label", "measured_label", "context_key", "perturbation_key", "dose_key", "control_dose"),
-    *("separator", "scale", "allow_missing_genes", "max_cells"),
-)
+FOREIGN = {
+    "controls",
+    "predicted_label",
+    "measured_label",
+    "context_key",
+    "perturbation_key",
+    "dose_key",
+    "control_dose",
+    "separator",
+    "scale",
+    "allow_missing_genes",
+    "max_cells",
+}  # flags that say how to read a file of another tool
 LIMITS = (
     "Floor: {}. Ceiling: what a repeat of the measurement scores, from halves of the measured cells. "
     "Scaled: 0 is the floor, 1 the ceiling, - where the ceiling is no better than the floor."
