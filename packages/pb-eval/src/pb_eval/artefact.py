@@ -146,7 +146,8 @@ def write_prediction(path: Path | str, adata: AnnData, info: PredictionInfo) -> 
     image = io.BytesIO()
     with h5py.File(image, "w") as file:
         write_elem(file, "/", stored, dataset_kwargs={"compression": "lzf"})
-    write_atomic(path, image.getbuffer())
+    with image.getbuffer() as view:  # released even where writing fails
+        write_atomic(path, view)
 
 
 def read_prediction(path: Path | str) -> tuple[AnnData, PredictionInfo]:

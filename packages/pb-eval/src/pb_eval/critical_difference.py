@@ -107,7 +107,8 @@ def write_figure(figure: Figure, path: Path | str, title: str, description: str)
     image = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": title, "svg.fonttype": "none"}):
         figure.savefig(image, format=suffix[1:], dpi=150, metadata=metadata)
-    write_atomic(path, image.getbuffer())
+    with image.getbuffer() as view:  # released even where writing fails
+        write_atomic(path, view)
 
 
 def _ranked(comparison: Comparison, metric: str) -> pd.DataFrame:

@@ -90,7 +90,8 @@ def _draw(path: Path, title: str, size: tuple[float, float], fill: Callable[[Axe
         axes.set_title(title, loc="left", wrap=True)
         image = io.BytesIO()
         figure.savefig(image, format="png")
-    write_atomic(path, image.getbuffer())
+    with image.getbuffer() as view:  # released even where writing fails
+        write_atomic(path, view)
 
 
 def _write_table(table: pd.DataFrame, path: Path) -> None:

@@ -178,7 +178,8 @@ def write_table(table: pd.DataFrame, path: Path | str) -> None:
         return
     image = io.BytesIO()
     rows.to_parquet(image, engine="pyarrow", index=False, schema=_parquet_schema())
-    write_atomic(path, image.getbuffer())
+    with image.getbuffer() as view:  # released even where writing fails
+        write_atomic(path, view)
 
 
 def read_table(path: Path | str) -> pd.DataFrame:
