@@ -16,6 +16,9 @@ import pytest
 from pb_cli.merging import problems_of
 from pb_cli.plan import read_plan
 from pb_cli.store import RunFolder
+from pb_cli.supervised import training
+from pb_models import sweep
+from pb_models.sweep import train_folds
 
 STRANGE = "run 'é' $HOME;\n-x"
 GRID = ("--loss", "mae,far", "--epochs", 3, "--lr", "0.05", "--weight-decay", "1e-4", "--folds", 3)
@@ -73,6 +76,23 @@ def test_a_planned_run_gives_the_table_of_a_bench(bench, pb):
     [costs] = [row for row in pd.read_csv(run / "tasks.csv").to_dict("records") if row["model"] == "far"]
     assert costs["n_parameters"] == (3 + 1) * 6 + (6 + 1) * 4 + (4 + 1) * 1
     assert costs["seconds"] >= costs["fit_seconds"] > 0
+
+
+@pytest.mark.parametrize("more", [(), ("--selection", "nested")])
+def test_folds_trained_together_give_the_scores_of_folds_trained_alone(bench, pb, monkeypatch, more):
+    """The features of no two folds fit into a SMALL of nothing."""
+    trained = []
+    monkeypatch.setattr(
+        sweep, "train_folds", lambda folds, *a, **k: trained.append(len(folds)) or train_folds(folds, *a, **k)
+    )
+    assert bench("--out", "together", "--no-baselines", *more).exit_code == 0
+    assert set(trained) == ({3, 9} if more else {3})  # nested: all inner folds, then the outer ones
+    trained.clear()
+    monkeypatch.setattr(training, "SMALL", 0)
+    assert bench("--out", "alone", "--no-baselines", *more).exit_code == 0
+    assert not trained
+    together, alone = (pd.read_csv(pb.folder / name / "results.csv") for name in ("together", "alone"))
+    pd.testing.assert_frame_equal(together, alone, rtol=1e-4)
 
 
 def test_costs_are_shown_beside_the_scores(bench):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from pb_losses import get_loss, loss_info, loss_names
-from pb_losses.members import member_loss
+from pb_losses.members import member_loss, takes_own_batches
 
 MEMBERS, BATCH = 3, 12
 ON_NUMBERS = [name for name in loss_names() if loss_info(name).kind in ("regression", "features") and name != "wmse"]
@@ -53,6 +53,46 @@ def test_losses_of_classes_are_summed_over_targets(name):
     loss = get_loss(name)
     apart = torch.stack([loss(p[:, :2], label[:, 0]) + loss(p[:, 2:], label[:, 1]) for p in outputs])
     agree(member_loss(name, n_classes=(2, 3))(features, outputs, label), apart, outputs)
+
+
+@pytest.mark.parametrize("n_targets", [1, 2])
+@pytest.mark.parametrize("name", ON_NUMBERS)
+def test_members_on_batches_of_their_own_equal_each_alone(name, n_targets):
+    """Targets differ, and so does which of them are missing."""
+    features, outputs, _ = drawn(n_targets)
+    target = torch.stack([drawn(n_targets, seed)[2] for seed in range(1, MEMBERS + 1)])
+    target[0, :4, 0] = torch.nan
+    target[2, 5:, -1] = torch.nan
+    loss, inputs = get_loss(name), loss_info(name).inputs
+    apart = []
+    for z, p, y in zip(features, outputs, target, strict=True):
+        given = {"features": z, "prediction": p, "target": y}
+        apart.append(loss(*(given[each] for each in inputs)))
+    agree(member_loss(name)(features, outputs, target), torch.stack(apart), features, outputs)
+
+
+@pytest.mark.parametrize("name", ON_CLASSES)
+def test_members_on_labels_of_their_own_equal_each_alone(name):
+    features, outputs, _ = drawn(5)
+    places = torch.arange(MEMBERS * BATCH).view(MEMBERS, BATCH)
+    label = torch.stack([places % 2, places % 3], dim=2)
+    label[0, :3, 1] = -100
+    label[1, 5:, 0] = -100
+    loss = get_loss(name)
+    pairs = zip(outputs, label, strict=True)
+    apart = torch.stack([loss(p[:, :2], y[:, 0]) + loss(p[:, 2:], y[:, 1]) for p, y in pairs])
+    agree(member_loss(name, n_classes=(2, 3))(features, outputs, label), apart, outputs)
+    assert takes_own_batches(name)
+
+
+@pytest.mark.parametrize("name", ON_NUMBERS)
+def test_which_losses_take_batches_of_their_own_at_no_cost(name, monkeypatch):
+    """Those that never call the loss member by member."""
+    features, outputs, _ = drawn(1)
+    calls, loss = [], get_loss(name)
+    monkeypatch.setattr(type(loss), "__call__", lambda self, *given: calls.append(self) or self.forward(*given))
+    member_loss(name)(features, outputs, torch.stack([drawn(1, seed)[2] for seed in range(MEMBERS)]))
+    assert len(calls) == (1 if takes_own_batches(name) else MEMBERS)
 
 
 def test_settings_reach_the_loss():

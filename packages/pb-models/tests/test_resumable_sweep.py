@@ -10,7 +10,7 @@ import torch
 from pb_models import PausedError, Resumable
 from pb_models.measures import regression_measures
 from pb_models.mlp import MLPSettings
-from pb_models.sweep import FoldSamples, FoldTraces, Run, SweepSettings, train_fold
+from pb_models.sweep import Fold, FoldSamples, FoldTraces, Run, SweepSettings, train_fold, train_folds
 from scipy import sparse
 
 NETWORK = MLPSettings(hidden=(6, 5))
@@ -116,6 +116,25 @@ def test_a_sparse_sweep_goes_on(samples, tmp_path: Path):
     with pytest.raises(PausedError):
         sweep(cells, runs_of(mae, mse), SETTINGS, Resumable(tmp_path / "state", StopAt(6)))
     assert_equal(sweep(cells, runs_of(mae, mse), SETTINGS, Resumable(tmp_path / "state", lambda: False)), whole)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_folds_trained_together_go_on(samples, case: str, tmp_path: Path):
+    runs, settings = CASES[case]
+    other = samples._replace(train=samples.train[5:], y=-samples.y, test=samples.test[:4])
+    folds = [Fold(samples, runs, 5), Fold(other, runs, 6)]
+
+    def together(place: int) -> list[FoldTraces]:
+        state = Resumable(tmp_path / "state", StopAt(place))
+        state.begin(lambda: OVER)
+        torch.manual_seed(1)
+        return train_folds(folds, NETWORK, settings, MEASURES, n_outputs=2, resumable=state)
+
+    whole = together(-1)
+    for place in (1, 2):  # after epochs 1 and 3, of the same training
+        with pytest.raises(PausedError):
+            together(place)
+    assert_equal(together(-1), whole)
 
 
 def test_what_is_over_is_not_trained_again_and_the_time_left_is_told_by_what_was_done_here(samples, tmp_path: Path):

@@ -6,7 +6,7 @@ import torch
 from pb_models.measures import classification_measures, regression_measures
 from pb_models.mlp import MLPSettings, build_mlp
 from pb_models.mlp_stacked import StackedMLP
-from pb_models.sweep import FoldSamples, Run, SweepSettings, batches, train_fold
+from pb_models.sweep import Fold, FoldSamples, Run, SweepSettings, batches, folds_at_once, train_fold, train_folds
 from pb_models.sweep_steps import SGD, Adam, Rates
 from scipy import sparse
 
@@ -210,3 +210,91 @@ def test_joint_heads_of_classes_train():
     traces = train_fold(samples, runs, NETWORK, settings, classification_measures([2, 3]), n_outputs=5, order_seed=0)
     assert (traces.validation[:, -1, 0] > 0.8).all()
     assert traces.test_outputs.shape == (2, 3, 0, 5)
+
+
+# --- folds together
+
+
+def folds_of(samples, runs, keep=None):
+    """Three folds of as many batches, with other rows, inputs, labels, seeds and numbers of rows held out."""
+    parts = [
+        samples._replace(train=np.arange(0, 36), validation=np.arange(36, 60)),
+        samples._replace(train=np.arange(20, 60), validation=np.arange(0, 20), x=samples.x + 1),
+        samples._replace(train=np.arange(10, 45), validation=np.arange(0, 9), y=-samples.y, test=np.arange(50, 55)),
+    ]
+    seeds = ([run._replace(seed=10 * number + run.seed) for run in runs] for number in range(3))
+    return [
+        Fold(part, own, number, None if keep is None else (keep + number) % 7)
+        for number, (part, own) in enumerate(zip(parts, seeds, strict=True))
+    ]
+
+
+def one_after_the_other(folds, settings, measures):
+    return [
+        train_fold(samples, runs, NETWORK, settings, measures, n_outputs=2, order_seed=order_seed, keep=keep)
+        for samples, runs, order_seed, keep in folds
+    ]
+
+
+def assert_close(ours, theirs):
+    assert len(ours) == len(theirs) == 3
+    for together, alone in zip(ours, theirs, strict=True):
+        for name, a, b in zip(alone._fields, together, alone, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+@pytest.mark.parametrize("objectives", [(mae, mse), (mse,), (feature_spread,)])
+def test_folds_together_equal_folds_one_after_the_other(samples, optimiser, objectives):
+    settings, measures = SETTINGS.replace(optimiser=optimiser), regression_measures(["mae", "pearson"])
+    folds = folds_of(samples, runs_of(*objectives))
+    together = train_folds(folds, NETWORK, settings, measures, n_outputs=2)
+    assert_close(together, one_after_the_other(folds, settings, measures))
+    assert not np.allclose(together[0].loss, together[1].loss)
+
+
+def test_folds_together_keep_outputs_of_given_epochs(samples):
+    runs, measures = runs_of(mae), regression_measures(["mae", "rmse"])
+    folds = folds_of(samples, runs, keep=np.array([[3, 6], [1, 0], [0, 2], [5, 5]]))
+    together = train_folds(folds, NETWORK, SETTINGS, measures, n_outputs=2)
+    assert_close(together, one_after_the_other(folds, SETTINGS, measures))
+
+
+def test_a_run_that_diverges_on_one_fold_goes_on_on_the_others(samples):
+    """Inputs that are too large on the second fold alone."""
+    folds, measures = folds_of(samples, RUNS), regression_measures(["mae"])
+    folds[1] = folds[1]._replace(samples=folds[1].samples._replace(x=1e30 * samples.x))
+    together = train_folds(folds, NETWORK, SETTINGS, measures, n_outputs=2)
+    assert [(traces.diverged > 0).tolist() for traces in together] == [[False] * 8, [True] * 8, [False] * 8]
+    assert_close(together, one_after_the_other(folds, SETTINGS, measures))
+
+
+@pytest.mark.parametrize("change", ["batches", "rates", "sparse", "keep"])
+def test_folds_that_are_not_alike_are_refused(samples, change):
+    folds = folds_of(samples, RUNS)
+    first, fold = folds[0].samples, folds[0]
+    folds[0] = {
+        "batches": fold._replace(samples=first._replace(train=np.arange(0, 30))),
+        "rates": fold._replace(runs=[run._replace(learning_rate=1e-5) for run in fold.runs]),
+        "sparse": fold._replace(samples=first._replace(x=sparse.csr_matrix(first.x))),
+        "keep": fold._replace(keep=np.ones((8, 4), dtype=np.int64)),
+    }[change]
+    with pytest.raises(ValueError, match=r"3 folds were given to train together; .* one by one with train_fold"):
+        train_folds(folds, NETWORK, SETTINGS, regression_measures(), n_outputs=2)
+
+
+@pytest.mark.parametrize(
+    ("n_train", "n_runs", "hidden", "expected"),
+    [
+        ([96] * 5, 3, (16, 16), 5),
+        ([96, 97, 96], 3, (16, 16), 3),
+        ([96, 95], 3, (16, 16), 1),  # six batches of 16 and five
+        ([9, 10], 3, (16, 16), 1),  # one of 9 and one of 10
+        ([96] * 5, 1000, (16, 16), 5),  # 5 x 16 x 1,000 x 35 numbers: 11 MB
+        ([96] * 5, 1000, (40, 16), 4),
+        ([96] * 5, 27, (4096, 4096), 1),
+    ],
+)
+def test_as_many_folds_are_trained_together_as_are_alike_and_small(n_train, n_runs, hidden, expected):
+    network = MLPSettings(hidden=hidden)
+    assert folds_at_once(n_train, n_runs, network, SETTINGS, n_inputs=2, n_outputs=1) == expected

@@ -1,6 +1,6 @@
-"""Losses of many models at once, which are trained side by side on the same batch.
+"""Losses of many models at once, which are trained side by side on the same batch, or each on a batch of its own.
 
-The models' outputs have one axis in front, ``(members, batch, ...)``; the batch's targets are shared. What a loss makes
+The models' outputs have one axis in front, ``(members, batch, ...)``. What a loss makes
 of the whole is what it makes of each member alone, in one call where its formula allows: losses of single samples take
 the members as part of the batch, those that sum up each target on its own take them as targets, those on pairs of
 samples have an ``of_members`` that works out once what the labels say. Others are called member by member.
@@ -16,11 +16,12 @@ from .catalogue import CATALOGUE
 from .labels import MISSING
 from .registry import get_loss, loss_info
 
-__all__ = ["MemberLoss", "member_loss"]
+__all__ = ["MemberLoss", "member_loss", "takes_own_batches"]
 
 MemberLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Takes features ``(members, batch, width)``, outputs ``(members, batch, outputs)`` and targets ``(batch, targets)``;
-returns the loss of each member, ``(members,)``."""
+"""Takes features ``(members, batch, width)``, outputs ``(members, batch, outputs)`` and targets ``(batch, targets)``,
+or ``(members, batch, targets)`` where each member has a batch of its own; returns the loss of each member,
+``(members,)``."""
 
 
 def member_loss(name: str, *, n_classes: tuple[int, ...] = (), **settings: Any) -> MemberLoss:
@@ -60,17 +61,27 @@ def member_loss(name: str, *, n_classes: tuple[int, ...] = (), **settings: Any) 
     return _stacked(loss, info.inputs) if stacks else _one_by_one(loss, info.inputs)
 
 
+def takes_own_batches(name: str) -> bool:
+    """Return whether members may have a batch each at no cost; other losses are then called member by member.
+
+    >>> takes_own_batches("far"), takes_own_batches("rnc")
+    (True, False)
+    """
+    info = loss_info(name)
+    return info.kind == "classification" or (name in CATALOGUE and info.family in ("pointwise", "aligned"))
+
+
 def _of_samples(loss: nn.Module) -> MemberLoss:
     def of_members(_: Tensor, outputs: Tensor, target: Tensor) -> Tensor:
         values: Tensor = loss(outputs, target.expand_as(outputs))
-        return values.sum((1, 2)) / (target == target).sum().clamp(min=1)  # without NaN
+        return values.sum((1, 2)) / (target == target).sum((-2, -1)).clamp(min=1)  # without NaN
 
     return of_members
 
 
 def _of_classes(loss: nn.Module, n_classes: tuple[int, ...]) -> MemberLoss:
     def of_members(_: Tensor, outputs: Tensor, target: Tensor) -> Tensor:
-        heads = zip(torch.split(outputs, list(n_classes), dim=2), target.unbind(1), strict=True)
+        heads = zip(torch.split(outputs, list(n_classes), dim=2), target.unbind(-1), strict=True)
         return torch.stack([_mean_over_labelled(loss, logits, label) for logits, label in heads]).sum(0)
 
     return of_members
@@ -78,7 +89,7 @@ def _of_classes(loss: nn.Module, n_classes: tuple[int, ...]) -> MemberLoss:
 
 def _mean_over_labelled(loss: nn.Module, logits: Tensor, label: Tensor) -> Tensor:
     values: Tensor = loss(logits, label.expand(logits.shape[:2]))
-    return values.sum(1) / (label != MISSING).sum().clamp(min=1)
+    return values.sum(1) / (label != MISSING).sum(-1).clamp(min=1)
 
 
 def _of_columns(loss: nn.Module, per_target: nn.Module) -> MemberLoss:
@@ -89,14 +100,19 @@ def _of_columns(loss: nn.Module, per_target: nn.Module) -> MemberLoss:
         if outputs.shape[2] > 1:
             return one_by_one(features, outputs, target)
         columns = outputs.squeeze(2).T
-        values: Tensor = per_target(columns, target.expand_as(columns))
+        own = target.squeeze(2).T if target.ndim == 3 else target.expand_as(columns)
+        values: Tensor = per_target(columns, own)
         return values
 
     return of_members
 
 
 def _stacked(loss: Any, inputs: tuple[str, ...]) -> MemberLoss:
+    one_by_one = _one_by_one(loss, inputs)
+
     def of_members(features: Tensor, outputs: Tensor, target: Tensor) -> Tensor:
+        if target.ndim == 3:
+            return one_by_one(features, outputs, target)
         given = {"features": features, "prediction": outputs, "target": target}
         values: Tensor = loss.of_members(*(given[name] for name in inputs))
         return values
@@ -107,8 +123,9 @@ def _stacked(loss: Any, inputs: tuple[str, ...]) -> MemberLoss:
 def _one_by_one(loss: nn.Module, inputs: tuple[str, ...]) -> MemberLoss:
     def of_members(features: Tensor, outputs: Tensor, target: Tensor) -> Tensor:
         values = []
-        for z, prediction in zip(features, outputs, strict=True):
-            given = {"features": z, "prediction": prediction, "target": target}
+        targets = target if target.ndim == 3 else target.expand(len(outputs), *target.shape)
+        for z, prediction, own in zip(features, outputs, targets, strict=True):
+            given = {"features": z, "prediction": prediction, "target": own}
             values.append(loss(*(given[name] for name in inputs)))
         return torch.stack(values)
 

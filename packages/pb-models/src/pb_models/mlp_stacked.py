@@ -109,14 +109,15 @@ class StackedMLP:
     def __call__(self, x: Tensor | sparse.csr_matrix) -> tuple[Tensor, Tensor]:
         """Return features (members, batch, width), which the next call overwrites, and outputs.
 
-        `x` is one batch for all members: dense (batch, inputs), or a sparse matrix, which is multiplied as it is. In
-        between, units lie before samples, which makes products of a batch with a handful of units faster.
+        `x` is one batch for all members, dense (batch, inputs) or a sparse matrix, which is multiplied as it is, or one
+        for each, (members, batch, inputs). In between, units lie before samples, which makes products of a batch with
+        a handful of units faster.
         """
         self.scratch.clear()
         self.is_sparse, self.hidden = sparse.issparse(x), []
-        self.inputs = x.tocsc() if sparse.issparse(x) else x.T
+        self.inputs = x.tocsc() if sparse.issparse(x) else x.mT
         for number, bias in enumerate(self.biases[:-1]):
-            h = self._layer(number, self.scratch.take(len(bias), bias.shape[2], x.shape[0]))
+            h = self._layer(number, self.scratch.take(len(bias), bias.shape[2], x.shape[-2]))
             self.hidden.append(self.activation.apply(h))
         return self.hidden[-1].mT, self._layer(len(self.hidden), None).mT
 
@@ -161,8 +162,8 @@ class StackedMLP:
         """Return what a layer is given, (members, units, batch)."""
         if number:
             return self.hidden[number - 1]
-        shared: Tensor = self.inputs.expand(len(self.weights[0]), *self.inputs.shape)
-        return shared
+        given: Tensor = self.inputs
+        return given if given.ndim == 3 else given.expand(len(self.weights[0]), *given.shape)
 
     def _below(self, number: int, gradient: Tensor | None, added: Tensor | None) -> Tensor | None:
         """Return the gradient of the result of the layer below, given those of a layer's result and of what it got."""

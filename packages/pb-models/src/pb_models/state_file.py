@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["StateFile", "pack", "read_state", "unpack", "write_state"]
 
-FORMAT = 2
+FORMAT = 3
 _KEY = "pb"  # of the JSON in the file's metadata
 
 

@@ -1,4 +1,4 @@
-"""Many settings of one loss trained together on one fold: stacked networks that see the same batches.
+"""Many settings of one loss trained together, on one fold or on several: stacked networks.
 
 Each run has its own learning rate, weight decay, objective and initial weights. All runs of a fold see the rows in the
 same order, which follows from the order's seed alone, so that a run gives the same numbers (up to rounding) in any
@@ -8,71 +8,43 @@ company. A run whose loss or predictions become NaN or infinite is frozen and re
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
-import torch
+from scipy import sparse
 
 from pb_models.base import TrainingStep
 from pb_models.settings import Settings
-from pb_models.sweep_training import ROWS, FoldTraces, FoldTraining, batches
+from pb_models.sweep_folds import Fold, FoldSamples, FoldTraces, Measure, Objective, Run, batches
+from pb_models.sweep_training import ROWS, FoldTraining
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
-    from scipy import sparse
-    from torch import Tensor
 
     from pb_models.base import Progress
     from pb_models.mlp import MLPSettings
     from pb_models.resumable import Resumable
 
-__all__ = ["FoldSamples", "FoldTraces", "Measure", "Objective", "Run", "SweepSettings", "batches", "train_fold"]
-
-Objective = Callable[["Tensor", "Tensor", "Tensor", int], "Tensor"]
-"""Takes features (runs, batch, width), outputs (runs, batch, outputs), targets (batch, targets), which all runs share,
-and the epoch from 0; returns the loss of each run, (runs,), and keeps nothing from one call to the next. Weights that
-no run's objective uses in an epoch stay as they are then, weight decay included, as a parameter without a gradient does
-in torch: train runs together that use the same weights in the same epochs."""
+__all__ = [
+    "Fold",
+    "FoldSamples",
+    "FoldTraces",
+    "Measure",
+    "Objective",
+    "Run",
+    "SweepSettings",
+    "batches",
+    "folds_at_once",
+    "train_fold",
+    "train_folds",
+]
 
 _MEMORY = 512 * 2**20
-
-
-class Measure(NamedTuple):
-    """A score of outputs (runs, samples, outputs) against targets (samples, targets), one value a run."""
-
-    name: str
-    function: Callable[[Tensor, Tensor], Tensor]
-    higher: bool
-
-
-class Run(NamedTuple):
-    """One training: settings of the optimiser, an objective, the seed of the initial weights."""
-
-    learning_rate: float
-    weight_decay: float
-    objective: Objective
-    seed: int
-
-
-class FoldSamples(NamedTuple):
-    """Inputs of all samples, dense (samples, inputs) or CSR, their targets (samples, targets), and rows by use.
-
-    Targets are float32 with NaN, or class numbers with a negative one, where a label is missing.
-
-    Targets of test rows are not read. `shift` (inputs,) is added to every row of sparse inputs, which stay sparse.
-    """
-
-    x: NDArray[np.float32] | sparse.csr_matrix
-    y: NDArray[np.float32] | NDArray[np.int64]
-    train: NDArray[np.int64]
-    validation: NDArray[np.int64]
-    test: NDArray[np.int64]
-    shift: NDArray[np.float32] | None = None
+_CACHE = 16 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,21 +100,93 @@ def train_fold(
     PausedError
         Where `resumable` was asked to stop.
     """
+    _check(samples, runs)
+    together = at_once or _fitting(samples, network, settings, n_outputs)
+    report, parts = _Report(progress, len(runs), settings.epochs), []
+    for start in range(0, len(runs), together):
+        block = slice(start, start + together)
+        fold = Fold(samples, runs[block], order_seed, None if keep is None else keep[block])
+        training = FoldTraining([fold], network, settings, measures, n_outputs)
+        training.run(report, resumable)
+        parts += training.traces()
+        report.done += len(fold.runs)
+    return FoldTraces.joined(parts)
+
+
+def train_folds(
+    folds: Sequence[Fold],
+    network: MLPSettings,
+    settings: SweepSettings,
+    measures: Sequence[Measure],
+    *,
+    n_outputs: int,
+    progress: Progress | None = None,
+    resumable: Resumable | None = None,
+) -> list[FoldTraces]:
+    """Train the runs of several folds as one, which pays where networks are small: see `folds_at_once`.
+
+    Run r has the same objective, learning rate and weight decay on every fold, and an objective that takes targets
+    (runs, batch, targets). What becomes of a run is what `train_fold` makes of it, up to rounding.
+
+    Raises
+    ------
+    ValueError
+        As `train_fold`; or where folds differ in the number or the settings of their runs, in the size of their
+        batches or in the kind of epochs to keep, or inputs are sparse.
+    PausedError
+        Where `resumable` was asked to stop.
+    """
+    for fold in folds:
+        _check(fold.samples, fold.runs)
+    alike = {
+        (_batches(len(fold.samples.train), settings), fold.keep is None, *(run._replace(seed=0) for run in fold.runs))
+        for fold in folds
+    }
+    if len(alike) != 1 or any(sparse.issparse(fold.samples.x) for fold in folds):
+        msg = (
+            f"{len(folds)} folds were given to train together; they need dense inputs, runs of the same settings and "
+            "as many batches: train them one by one with train_fold"
+        )
+        raise ValueError(msg)
+    training = FoldTraining(folds, network, settings, measures, n_outputs)
+    training.run(_Report(progress, len(folds) * len(folds[0].runs), settings.epochs), resumable)
+    return training.traces()
+
+
+def folds_at_once(
+    n_train: Sequence[int], n_runs: int, network: MLPSettings, settings: SweepSettings, *, n_inputs: int, n_outputs: int
+) -> int:
+    """Say how many folds, of so many training rows, are best trained together: those whose step stays in the cache.
+
+    Of small networks, calls cost the most, and one for five folds takes hardly longer than one for one. 1 where folds
+    differ in the number of their batches.
+
+    Examples
+    --------
+    >>> from pb_models.mlp import MLPSettings
+    >>> folds_at_once([800, 801], 9, MLPSettings(hidden=(16, 16)), SweepSettings(), n_inputs=8, n_outputs=1)
+    2
+    >>> folds_at_once([800, 801], 9, MLPSettings(), SweepSettings(), n_inputs=8, n_outputs=1)
+    1
+    """
+    if len({_batches(n_rows, settings) for n_rows in n_train}) != 1:
+        return 1
+    n_values = sum((n_inputs, *network.hidden, n_outputs)) * settings.batch_size * n_runs
+    return min(len(n_train), max(1, _CACHE // (4 * n_values)))
+
+
+def _batches(n_rows: int, settings: SweepSettings) -> tuple[int, int]:
+    """Return the number and the size of the batches of so many rows."""
+    return max(1, n_rows // settings.batch_size), min(n_rows, settings.batch_size)
+
+
+def _check(samples: FoldSamples, runs: Sequence[Run]) -> None:
     if not runs or not len(samples.train) or not len(samples.validation):
         msg = (
             f"{len(runs)} runs, {len(samples.train)} training and {len(samples.validation)} validation rows were "
             "given; at least one of each is needed"
         )
         raise ValueError(msg)
-    together = at_once or _fitting(samples, network, settings, n_outputs)
-    report = _Report(progress, len(runs), settings.epochs)
-    traces = FoldTraces.unknown(len(runs), settings.epochs, len(measures), len(samples.test), n_outputs)
-    for start in range(0, len(runs), together):
-        block, own = runs[start : start + together], traces.part(start, start + together)
-        kept = None if keep is None else torch.from_numpy(keep[start : start + together])
-        FoldTraining(samples, block, network, settings, measures, own, order_seed, kept).run(report, resumable)
-        report.done += len(block)
-    return traces
 
 
 class _Report:

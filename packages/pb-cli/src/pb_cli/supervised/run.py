@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from itertools import pairwise
@@ -16,19 +16,16 @@ from pb_models import Resumable, TrainingStep
 from pb_cli.continuing import Report, logged, resumed
 from pb_cli.resources import Clocks, device_costs, peak_memory, reset_peak_memory
 from pb_cli.store import RunFolder
-from pb_cli.supervised.objectives import make_objective
 from pb_cli.supervised.outcome import Outcome, write_outcome
 from pb_cli.supervised.problem import Problem, prepare
 from pb_cli.supervised.selection import Choice, select
 from pb_cli.supervised.task import SupervisedTask
+from pb_cli.supervised.training import Part, Trainer
 
 if TYPE_CHECKING:
-    from pb_models.sweep import FoldTraces, Measure, Run
+    from pb_models.sweep import FoldTraces, Measure
 
 __all__ = ["run_supervised"]
-
-Rows = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
-"""Rows that train, validate, and are predicted."""
 
 
 def run_supervised(
@@ -73,11 +70,6 @@ def n_parameters(task: SupervisedTask, problem: Problem) -> int | None:
     return sum((n_in + 1) * n_out for n_in, n_out in pairwise(widths))
 
 
-def seed_of(*numbers: int) -> int:
-    """Make one seed of several numbers: the task's seed, the fold, the run."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
-
-
 def _identity(task: SupervisedTask, problem: Problem) -> dict[str, Any]:
     """Say which training this is, so that no other's state is taken up."""
     from pb_models.resumable import array_hash
@@ -118,54 +110,22 @@ def _baseline(task: SupervisedTask, problem: Problem) -> Outcome:
 
 def _sweep(task: SupervisedTask, problem: Problem, resumable: Resumable, progress: Report) -> Outcome:
     """Train all runs of each fold, and choose; or choose by inner folds, and train all runs again on each fold."""
-    measures, folds = _measures(task, problem), problem.folds.folds
-    rounds = _rounds(progress, len(folds) + sum(map(len, problem.inner)))
-    empty = problem.folds.test[:0]
-
-    def trained(rows: Rows, fold: int, *inner: int, keep: NDArray[np.int64] | None = None) -> "FoldTraces":
-        return _train(task, problem, rows, measures, (fold, *inner), keep, resumable, next(rounds))
-
+    folds, test = problem.folds.folds, problem.folds.test
+    trainer = Trainer(task, problem, len(folds) + sum(map(len, problem.inner)), resumable, progress)
+    measures = trainer.measures
     if not problem.is_nested:
-        traces = [trained((*rows, problem.folds.test), fold) for fold, rows in enumerate(folds)]
+        traces = trainer.train([Part((*rows, test), (fold,)) for fold, rows in enumerate(folds)])
         choices = _select(task, np.stack([trace.validation for trace in traces]), measures)
         return Outcome(_chosen_outputs(problem, traces, choices, measures), traces, choices)
-    validation = [
-        np.mean([trained((*rows, empty), fold, n).validation for n, rows in enumerate(inner, 1)], axis=0)
-        for fold, inner in enumerate(problem.inner)
+    inner = [
+        Part((*rows, test[:0]), (fold, n)) for fold, own in enumerate(problem.inner) for n, rows in enumerate(own, 1)
     ]
+    of_inner = iter(trainer.train(inner))
+    validation = [np.mean([next(of_inner).validation for _ in own], axis=0) for own in problem.inner]
     choices = _select(task, np.stack(validation), measures)
     keep = _epochs_to_keep(choices, measures, len(folds), validation[0].shape[0])
-    traces = [trained((train, own, own), fold, keep=keep[fold]) for fold, (train, own) in enumerate(folds)]
+    traces = trainer.train([Part((train, own, own), (f,), keep[f]) for f, (train, own) in enumerate(folds)])
     return Outcome(_chosen_outputs(problem, traces, choices, measures), traces, choices)
-
-
-def _train(
-    task: SupervisedTask,
-    problem: Problem,
-    rows: Rows,
-    measures: "Sequence[Measure]",
-    place: tuple[int, ...],
-    keep: NDArray[np.int64] | None,
-    resumable: Resumable,
-    progress: Report,
-) -> "FoldTraces":
-    """Train all runs on some rows; `place` is the fold and, where there is one, its inner fold."""
-    from pb_models.sweep import FoldSamples, SweepSettings, train_fold
-
-    x, shift = problem.inputs(rows[0])
-    labels = problem.y if problem.data.task == "regression" else np.where(problem.y < 0, -100, problem.y)
-    return train_fold(
-        FoldSamples(x, labels, *rows, shift),
-        _runs(task, problem, place[0]),
-        _network(task),
-        SweepSettings(**task.settings["training"]),
-        measures,
-        n_outputs=problem.n_outputs,
-        order_seed=seed_of(task.seed, *place),
-        keep=keep,
-        progress=progress,
-        resumable=resumable,
-    )
 
 
 def _select(task: SupervisedTask, validation: NDArray[np.floating[Any]], measures: "Sequence[Measure]") -> list[Choice]:
@@ -187,52 +147,6 @@ def _epochs_to_keep(
         if choice.run >= 0:
             keep[choice.fold, choice.run, place[choice.measure]] = choice.epoch
     return keep
-
-
-def _runs(task: SupervisedTask, problem: Problem, fold: int) -> "list[Run]":
-    """Make the runs of a fold: run k of every loss has the same initial weights."""
-    from pb_models.sweep import Run
-
-    epochs = task.settings["training"]["epochs"]
-    options: dict[str, Any] = {"epochs": epochs, "n_classes": problem.n_classes}
-    made = {
-        key: make_objective(task.model, json.loads(key), **options)
-        for key in {json.dumps(parameters) for parameters in task.settings["parameters"]}
-    }
-    return [
-        Run(
-            setting["learning_rate"],
-            setting["weight_decay"],
-            made[json.dumps(setting["parameters"])],
-            seed_of(task.seed, fold, number),
-        )
-        for number, setting in enumerate(task.runs)
-    ]
-
-
-def _network(task: SupervisedTask) -> Any:
-    from pb_models.mlp import MLPSettings
-
-    return MLPSettings(**task.settings["network"])
-
-
-def _measures(task: SupervisedTask, problem: Problem) -> "list[Measure]":
-    from pb_models.measures import classification_measures, regression_measures
-
-    names = task.settings["metrics"]
-    if problem.data.task == "regression":
-        return regression_measures(names)
-    return classification_measures(problem.n_classes, names)
-
-
-def _rounds(progress: Report, n_rounds: int) -> Iterator[Report]:
-    """Yield, for each training of all runs, what turns its news into news of the whole."""
-    for number in range(n_rounds):
-        yield partial(_report, progress, number, n_rounds)
-
-
-def _report(progress: Report, number: int, n_rounds: int, step: TrainingStep) -> None:
-    progress(TrainingStep(number * step.n_epochs + step.epoch, n_rounds * step.n_epochs, *step[2:]))
 
 
 def _chosen_outputs(
