@@ -66,7 +66,7 @@ def _overview(materials: Sequence[Material]) -> Table:
 def _chapter(material: Material, wishes: Wishes, say: Callable[[str], None]) -> list[Section]:
     """Write the sections of one run."""
     what = "folds" if material.is_supervised else "split"
-    opening = [Prose(f"Data {material.dataset}, {what} {', '.join(material.splits)}."), *completeness(material)]
+    opening = [Prose(f"Data {material.dataset}, {what} {'; '.join(material.splits)}."), *completeness(material)]
     if material.results.empty:
         body: list[tuple[str, list[Block]]] = [
             ("In words", [Prose("No task is done yet: there is nothing to rank.", "warning")])
