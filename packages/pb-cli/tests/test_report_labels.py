@@ -74,8 +74,26 @@ def test_another_metric_ranks_and_an_unknown_one_is_refused(finished: Path, tmp_
     assert "Did you mean spearman" in refused.output
 
 
+def test_kinds_of_noise_on_the_same_folds_are_told_apart(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(60, 2)), columns=["a", "b"])
+    frame["kind"] = np.where(frame["a"] > 0, "up", "down")
+    frame.to_csv(tmp_path / "kinds.csv", index=False)
+    known = ["--task", "classification", "--data", tmp_path / "kinds.csv", "--option", "labels=kind"]
+    noise = ["--label-noise", "none,uniform:0.3", "--loss", "ce", "--no-baselines"]
+    bench = ["bench", *known, *noise, *SHORT, "--out", tmp_path / "run"]
+    for arguments in (bench, ["report", tmp_path / "run", "--format", "md"]):
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert result.exit_code == 0, result.output
+    text = (tmp_path / "run/report.md").read_text(encoding="utf-8")
+    assert "Data kinds, folds stratified; stratified, uniform noise 0.3." in text
+    rows = re.findall(r"^\| stratified \| (3 folds, [^|]+) \| ([0-9a-f]{64}) \|$", text, re.MULTILINE)
+    assert [held_out for held_out, _ in rows] == ["3 folds, stratified", "3 folds, stratified, uniform noise 0.3"]
+    assert len({digest for _, digest in rows}) == 1
+
+
 def test_costs_and_both_kinds_of_folds_are_told(html: str):
-    assert "Data numbers, folds cells, genes." in html
+    assert "Data numbers, folds cells; genes." in html
     for head in ("fit, s", "memory, MiB", "parameters"):
         assert html.count(f">{head}<") >= 2
 

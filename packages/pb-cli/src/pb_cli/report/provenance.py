@@ -145,8 +145,8 @@ def _value(value: Any) -> str:
 
 def _splits(material: Material) -> Table:
     """List what was held out, and the hash of each split."""
-    found = {task.split_hash: task for task in material.tasks}
-    rows = [Row([Cell(task.split), Cell(task.held_out), Cell(digest)]) for digest, task in found.items()]
+    found = dict.fromkeys((task.split, task.held_out, task.split_hash) for task in material.tasks)
+    rows = [Row([Cell(text) for text in split]) for split in found]
     columns = [Column(name, is_number=False) for name in ("split", "held out", "SHA-256")]
     return Table("A split's hash covers its cells, its parameters and the data", columns, rows)
 
