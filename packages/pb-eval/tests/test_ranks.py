@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from pb_eval import Reference, evaluate, fit_basis, intervals, ranking, split_half
-from pb_eval.ordering import ordered_blocks
+from pb_eval import Reference, evaluate, fit_basis, intervals, ordering, ranking, split_half
+from pb_eval.ordering import _sorted, kept_blocks, ordered_blocks
 from pb_eval.ranks import rank_sum_draws, rank_sums, rank_sums_of_parts
 from pb_eval.threads import once, spread, threads
 from scipy import sparse, stats
@@ -68,6 +68,27 @@ def test_codes_turn_back_into_values(dtype):
     np.testing.assert_array_equal(block.values, stacked[block.cells, block.gene])
     assert block.decode(np.array([block.zero]))[0] == 0.0
     assert block.keys.size == np.count_nonzero(stacked)
+
+
+@DTYPES
+@LAYOUTS
+@pytest.mark.parametrize("copies", [1, 30])  # 28 cells, and 840, whose numbers take two bytes
+def test_kept_blocks_are_sorted_once_and_give_back_what_was_sorted(layout, dtype, copies, monkeypatch):
+    """Several blocks, of which one is of a gene that is zero everywhere."""
+    group, control = (layout(np.tile(cells, (copies, 1))) for cells in groups(dtype))
+    monkeypatch.setattr("pb_eval.ordering._KEYS", 28 * copies)
+    sorts = []
+    monkeypatch.setattr(ordering, "_sorted", lambda *given: sorts.append(given) or _sorted(*given))
+    blocks = list(zip(kept_blocks(group, control), ordered_blocks(group, control), strict=True))
+    assert len(blocks) == 12
+    for kept, make in blocks:
+        for block, expected in ((kept(), make()), (kept(), make())):
+            for name in ("keys", "cells", "values", "gene"):
+                mine, theirs = getattr(block, name), getattr(expected, name)
+                assert mine.dtype == theirs.dtype, name
+                np.testing.assert_array_equal(mine, theirs, err_msg=name)
+            assert (block.genes, block.zero) == (expected.genes, expected.zero)
+    assert len(sorts) == 3 * 12  # once for two that are kept, twice for two that are not
 
 
 def test_the_number_of_threads_changes_no_bit(unit, monkeypatch):

@@ -125,16 +125,19 @@ def test_folds_trained_together_go_on(samples, case: str, tmp_path: Path):
     folds = [Fold(samples, runs, 5), Fold(other, runs, 6)]
 
     def together(place: int) -> list[FoldTraces]:
+        nonlocal state
         state = Resumable(tmp_path / "state", StopAt(place))
         state.begin(lambda: OVER)
         torch.manual_seed(1)
         return train_folds(folds, NETWORK, settings, MEASURES, n_outputs=2, resumable=state)
 
+    state = None
     whole = together(-1)
     for place in (1, 2):  # after epochs 1 and 3, of the same training
         with pytest.raises(PausedError):
             together(place)
     assert_equal(together(-1), whole)
+    assert state.resumed_after == 3
 
 
 def test_what_is_over_is_not_trained_again_and_the_time_left_is_told_by_what_was_done_here(samples, tmp_path: Path):

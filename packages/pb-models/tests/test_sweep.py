@@ -284,17 +284,19 @@ def test_folds_that_are_not_alike_are_refused(samples, change):
 
 
 @pytest.mark.parametrize(
-    ("n_train", "n_runs", "hidden", "expected"),
+    ("n_train", "n_runs", "hidden", "batch_size", "expected"),
     [
-        ([96] * 5, 3, (16, 16), 5),
-        ([96, 97, 96], 3, (16, 16), 3),
-        ([96, 95], 3, (16, 16), 1),  # six batches of 16 and five
-        ([9, 10], 3, (16, 16), 1),  # one of 9 and one of 10
-        ([96] * 5, 1000, (16, 16), 5),  # 5 x 16 x 1,000 x 35 numbers: 11 MB
-        ([96] * 5, 1000, (40, 16), 4),
-        ([96] * 5, 27, (4096, 4096), 1),
+        ([96] * 5, 3, (16, 16), 16, 5),
+        ([96, 97, 96], 3, (16, 16), 16, 3),
+        ([96, 95], 3, (16, 16), 16, 1),  # six batches of 16 and five
+        ([9, 10], 3, (16, 16), 16, 1),  # one of 9 and one of 10
+        ([960] * 5, 100, (16, 16), 256, 4),  # a batch's activations of a fold: 256 x 100 x 35 numbers, 3.6 MB of 16
+        ([960] * 5, 200, (16, 16), 256, 2),
+        ([960] * 5, 200, (16, 16), 16, 4),  # 4,096 rows held out: 109 MB of 512
+        ([960] * 5, 27, (1024, 512), 16, 1),  # weights, gradients, moments: 230 MB, held out: 680 MB
+        ([960] * 5, 27, (4096, 4096), 256, 1),
     ],
 )
-def test_as_many_folds_are_trained_together_as_are_alike_and_small(n_train, n_runs, hidden, expected):
-    network = MLPSettings(hidden=hidden)
-    assert folds_at_once(n_train, n_runs, network, SETTINGS, n_inputs=2, n_outputs=1) == expected
+def test_as_many_folds_are_trained_together_as_are_alike_and_small(n_train, n_runs, hidden, batch_size, expected):
+    network, settings = MLPSettings(hidden=hidden), SETTINGS.replace(batch_size=batch_size)
+    assert folds_at_once(n_train, n_runs, network, settings, n_inputs=2, n_outputs=1) == expected

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Block", "Runs", "kept_blocks", "ordered_blocks"]
 
 _KEYS = 2**18  # values of a block, zeros included
-_KEPT = 2**23  # values, of 6 to 8 bytes as they are kept
+_KEPT = 2**23  # values, kept in 5 to 8 bytes each, in double precision with 8 more for each that is distinct
 _CODE = np.uint64(32)  # bits of a value's code
 _LOW = np.uint64(2**32 - 1)
 _SIGN = np.uint32(2**31)
@@ -153,7 +153,7 @@ def kept_blocks(first: Matrix, second: Matrix) -> list[Callable[[], Block]] | No
 
 
 class _Packed(NamedTuple):
-    """A block in half its memory: codes without genes, how many values each gene has, cells as small integers."""
+    """A block in less memory: codes without genes, how many values each gene has, cells as small integers."""
 
     codes: NDArray[np.uint32]
     of_gene: NDArray[np.intp]
@@ -170,8 +170,9 @@ class _Kept:
         self.packed: _Packed
 
     def __call__(self) -> Block:
-        if self.make is not None:
-            self.packed, self.make = self._pack(self.make()), None
+        make = self.make
+        if make is not None:
+            self.packed, self.make = self._pack(make()), None
         codes, of_gene, cells, block = self.packed
         gene = np.repeat(np.arange(of_gene.size, dtype=np.uint64), of_gene)
         return block._replace(keys=gene << _CODE | codes, cells=cells.astype(np.intp))

@@ -1,9 +1,9 @@
 """Losses of many models at once, which are trained side by side on the same batch, or each on a batch of its own.
 
-The models' outputs have one axis in front, ``(members, batch, ...)``. What a loss makes
-of the whole is what it makes of each member alone, in one call where its formula allows: losses of single samples take
-the members as part of the batch, those that sum up each target on its own take them as targets, those on pairs of
-samples have an ``of_members`` that works out once what the labels say. Others are called member by member.
+The models' outputs have one axis in front, ``(members, batch, ...)``. What a loss makes of the whole is what it makes
+of each member alone, in one call where its formula allows: losses of single samples take the members as part of the
+batch, those that sum up each target on its own take them as targets, those on pairs of samples have an ``of_members``
+that works out once what the labels say. Others are called member by member.
 """
 
 from collections.abc import Callable
@@ -62,7 +62,7 @@ def member_loss(name: str, *, n_classes: tuple[int, ...] = (), **settings: Any) 
 
 
 def takes_own_batches(name: str) -> bool:
-    """Return whether members may have a batch each at no cost; other losses are then called member by member.
+    """Return whether one call covers members with a batch each (aligned losses: with one target).
 
     >>> takes_own_batches("far"), takes_own_batches("rnc")
     (True, False)

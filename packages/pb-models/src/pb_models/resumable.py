@@ -1,10 +1,10 @@
 """Training that stops at an epoch's end when it is asked to, and goes on in another process, to the same bits.
 
 A fit is one or several trainings, its phases: of a network (`training.train`), of several as one
-(`stacked_training.train_members`), of a block of settings (`sweep.train_fold`). What a phase needs to go on is written
-into one file: the weights of the networks, the state of the optimisers, losses and best weights so far, generators. To
-go on, the fit begins as before; phases that were over give back their outcomes, and the one that was not takes up its
-state.
+(`stacked_training.train_members`), of a block of settings on a fold (`sweep.train_fold`) or on several as one
+(`sweep.train_folds`). What a phase needs to go on is written into one file: the weights of the networks, the state of
+the optimisers, losses and best weights so far, generators. To go on, the fit begins as before; phases that were over
+give back their outcomes, and the one that was not takes up its state.
 """
 
 from __future__ import annotations

@@ -144,8 +144,8 @@ def train_folds(
     }
     if len(alike) != 1 or any(sparse.issparse(fold.samples.x) for fold in folds):
         msg = (
-            f"{len(folds)} folds were given to train together; they need dense inputs, runs of the same settings and "
-            "as many batches: train them one by one with train_fold"
+            f"{len(folds)} folds were given to train together; they need dense inputs, runs of the same settings, "
+            "as many batches of one size, and epochs to keep for all or for none: train them one by one with train_fold"
         )
         raise ValueError(msg)
     training = FoldTraining(folds, network, settings, measures, n_outputs)
@@ -156,10 +156,11 @@ def train_folds(
 def folds_at_once(
     n_train: Sequence[int], n_runs: int, network: MLPSettings, settings: SweepSettings, *, n_inputs: int, n_outputs: int
 ) -> int:
-    """Say how many folds, of so many training rows, are best trained together: those whose step stays in the cache.
+    """Say how many folds, of so many training rows, are best trained together.
 
-    Of small networks, calls cost the most, and one for five folds takes hardly longer than one for one. 1 where folds
-    differ in the number of their batches.
+    Of small networks, calls cost the most, and one for five folds takes hardly longer than one for one: as many as keep
+    the activations of a batch in the cache, and all in half a gibibyte. 1 where folds differ in the number or size of
+    their batches.
 
     Examples
     --------
@@ -171,8 +172,9 @@ def folds_at_once(
     """
     if len({_batches(n_rows, settings) for n_rows in n_train}) != 1:
         return 1
-    n_values = sum((n_inputs, *network.hidden, n_outputs)) * settings.batch_size * n_runs
-    return min(len(n_train), max(1, _CACHE // (4 * n_values)))
+    sizes = (n_inputs, *network.hidden, n_outputs)
+    in_cache = _CACHE // (4 * sum(sizes) * settings.batch_size)
+    return min(len(n_train), max(1, min(in_cache, _MEMORY // _bytes(sizes, ROWS)) // n_runs))
 
 
 def _batches(n_rows: int, settings: SweepSettings) -> tuple[int, int]:
@@ -209,9 +211,12 @@ class _Report:
 
 
 def _fitting(samples: FoldSamples, network: MLPSettings, settings: SweepSettings, n_outputs: int) -> int:
-    """Say how many runs fit into the memory: weights, gradients and two moments, activations and their gradients."""
+    """Say how many runs fit into the memory, with the test outputs that are kept."""
     sizes = (samples.x.shape[1], *network.hidden, n_outputs)
-    n_weights = sum(a * b for a, b in pairwise(sizes))
     rows = max(2 * settings.batch_size, min(ROWS, max(len(samples.validation), len(samples.test))))
-    kept = 3 * len(samples.test) * n_outputs
-    return max(1, int(_MEMORY / (4 * (4 * n_weights + rows * sum(sizes[1:]) + kept))))
+    return max(1, _MEMORY // (_bytes(sizes, rows) + 12 * len(samples.test) * n_outputs))
+
+
+def _bytes(sizes: Sequence[int], n_rows: int) -> int:
+    """Return the memory of a run: weights, gradients and two moments, and activations of so many rows."""
+    return 4 * (4 * sum(a * b for a, b in pairwise(sizes)) + n_rows * sum(sizes[1:]))

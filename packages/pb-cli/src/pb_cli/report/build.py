@@ -51,7 +51,7 @@ def _overview(materials: Sequence[Material]) -> Table:
     rows = [
         Row(
             [
-                *map(Cell, (m.name, m.dataset, ", ".join(m.splits))),
+                *map(Cell, (m.name, m.dataset, "; ".join(m.splits))),
                 Cell(f"{len(m.done):,} of {len(m.tasks):,}", len(m.done)),
             ]
         )

@@ -148,7 +148,7 @@ def _splits(material: Material) -> Table:
     found = dict.fromkeys((task.split, task.held_out, task.split_hash) for task in material.tasks)
     rows = [Row([Cell(text) for text in split]) for split in found]
     columns = [Column(name, is_number=False) for name in ("split", "held out", "SHA-256")]
-    return Table("A split's hash covers its cells, its parameters and the data", columns, rows)
+    return Table("A split's hash covers its cells, its parameters and the data, not the noise of labels", columns, rows)
 
 
 def _tasks(material: Material) -> Block:

@@ -21,7 +21,8 @@ from pb_data import (
 from pb_cli.supervised.task import SupervisedTask
 
 SMALL = 64 * 2**20
-"""Bytes up to which sparse features are made dense, which is faster for many small networks."""
+"""Bytes up to which sparse features are made dense, which is faster for many small networks, and up to which folds that
+are trained together have copies of the features."""
 
 __all__ = ["Inputs", "Problem", "divide_again", "join_targets", "prepare"]
 

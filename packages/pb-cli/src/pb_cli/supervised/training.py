@@ -15,9 +15,9 @@ from pb_cli.supervised.problem import SMALL, Problem
 from pb_cli.supervised.task import SupervisedTask
 
 if TYPE_CHECKING:
-    from pb_models.sweep import Fold, FoldTraces, Run
+    from pb_models.sweep import Fold, FoldTraces, Measure, Run
 
-__all__ = ["Part", "Trainer", "seed_of"]
+__all__ = ["Part", "Trainer"]
 
 
 class Part(NamedTuple):
@@ -32,7 +32,7 @@ class Part(NamedTuple):
 
 
 class Trainer:
-    """Trains all runs of a task on each part, and tells of it as of a share of `n_parts`."""
+    """Trains all runs of a task on each part, and reports progress as part of `n_parts` such trainings."""
 
     def __init__(
         self, task: SupervisedTask, problem: Problem, n_parts: int, resumable: Resumable, progress: Report
@@ -79,7 +79,7 @@ class Trainer:
         x, shift = problem.inputs(part.rows[0])
         labels = problem.y if problem.data.task == "regression" else np.where(problem.y < 0, -100, problem.y)
         samples = FoldSamples(x, labels, *part.rows, shift)
-        return Fold(samples, self._runs(part.place[0]), seed_of(self.task.seed, *part.place), part.keep)
+        return Fold(samples, self._runs(part.place[0]), _seed_of(self.task.seed, *part.place), part.keep)
 
     def _train(self, folds: "Sequence[Fold]") -> "list[FoldTraces]":
         from pb_models.sweep import train_fold, train_folds
@@ -101,7 +101,7 @@ class Trainer:
                 setting["learning_rate"],
                 setting["weight_decay"],
                 self.objectives[json.dumps(setting["parameters"])],
-                seed_of(self.task.seed, fold, number),
+                _seed_of(self.task.seed, fold, number),
             )
             for number, setting in enumerate(self.task.runs)
         ]
@@ -112,12 +112,12 @@ class Trainer:
         self.progress(TrainingStep(done, self.n_parts * step.n_epochs, *step[2:]))
 
 
-def seed_of(*numbers: int) -> int:
+def _seed_of(*numbers: int) -> int:
     """Make one seed of several numbers: the task's seed, the fold, the run."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
-def _measures(task: SupervisedTask, problem: Problem) -> Any:
+def _measures(task: SupervisedTask, problem: Problem) -> "list[Measure]":
     from pb_models.measures import classification_measures, regression_measures
 
     names = task.settings["metrics"]
