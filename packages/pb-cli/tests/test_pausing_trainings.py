@@ -19,7 +19,7 @@ from pb_cli.store import RunFolder
 KEYS = ("--context-key", "kind", "--perturbation-key", "condition", "--control", "ctrl", "--scale", "counts")
 LONG = ("--model", "scgen", "--no-baselines", "--n-genes", "40", "--bootstrap", "0", "--hold-out", "beta")
 SET = ("--set", "scgen.max_epochs=150", "--set", "scgen.max_steps=100000", "--set", "scgen.n_hidden=64")
-GRID = ("--loss", "mae", "--no-baselines", "--epochs", 60, "--lr", "0.05,0.01", "--weight-decay", "1e-4", "--folds", 3)
+GRID = ("--loss", "mae", "--no-baselines", "--epochs", 600, "--lr", "0.05,0.01", "--weight-decay", "1e-4", "--folds", 3)
 LABELS = ("--task", "regression", "--option", "labels=strength", *GRID, "--hidden", "32,16", "--batch-size", 16)
 
 
@@ -44,9 +44,9 @@ CASES = {
     "together, in a worker": Case(
         (*KEYS, *LONG, *SET, *TOGETHER), r"epoch 3/", signal.SIGUSR1, MODEL, True, ("--bootstrap", 0, "--ensemble"), 3
     ),
-    "sweep": Case(LABELS, r"epoch 7\d,", signal.SIGTERM, TRACED, False),
-    "nested sweep, in a worker": Case(
-        (*LABELS, "--selection", "nested", "--inner-folds", 2), r"epoch 38\d,", signal.SIGUSR1, TRACED, True
+    "sweep": Case(LABELS, r"epoch 1\d\d,", signal.SIGTERM, TRACED, False),
+    "nested sweep, in a worker": Case(  # in the second stack, of the outer folds
+        (*LABELS, "--selection", "nested", "--inner-folds", 2), r"epoch 7\d\d,", signal.SIGUSR1, TRACED, True
     ),
 }
 
