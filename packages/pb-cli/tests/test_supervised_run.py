@@ -78,18 +78,17 @@ def test_a_planned_run_gives_the_table_of_a_bench(bench, pb):
     assert costs["seconds"] >= costs["fit_seconds"] > 0
 
 
-@pytest.mark.parametrize("more", [(), ("--selection", "nested")])
-def test_folds_trained_together_give_the_scores_of_folds_trained_alone(bench, pb, monkeypatch, more):
+def test_folds_trained_together_give_the_scores_of_folds_trained_alone(bench, pb, monkeypatch):
     """The features of no two folds fit into a SMALL of nothing."""
-    trained = []
+    trained, flags = [], ("--no-baselines", "--selection", "nested")
     monkeypatch.setattr(
         sweep, "train_folds", lambda folds, *a, **k: trained.append(len(folds)) or train_folds(folds, *a, **k)
     )
-    assert bench("--out", "together", "--no-baselines", *more).exit_code == 0
-    assert set(trained) == ({3, 9} if more else {3})  # nested: all inner folds, then the outer ones
+    assert bench("--out", "together", *flags).exit_code == 0
+    assert set(trained) == {3, 9}  # all inner folds, then the outer ones
     trained.clear()
     monkeypatch.setattr(training, "SMALL", 0)
-    assert bench("--out", "alone", "--no-baselines", *more).exit_code == 0
+    assert bench("--out", "alone", *flags).exit_code == 0
     assert not trained
     together, alone = (pd.read_csv(pb.folder / name / "results.csv") for name in ("together", "alone"))
     pd.testing.assert_frame_equal(together, alone, rtol=1e-4)
