@@ -30,6 +30,13 @@ def agree(stacked, apart, *inputs):
             torch.testing.assert_close(a, b)
 
 
+def each_alone(name, features, outputs, targets):
+    loss, inputs = get_loss(name), loss_info(name).inputs
+    parts = zip(features, outputs, targets, strict=True)
+    given = [{"features": z, "prediction": p, "target": y} for z, p, y in parts]
+    return torch.stack([loss(*(own[each] for each in inputs)) for own in given])
+
+
 @pytest.mark.parametrize("missing", [False, True])
 @pytest.mark.parametrize("n_targets", [1, 2])
 @pytest.mark.parametrize("name", ON_NUMBERS)
@@ -37,12 +44,8 @@ def test_members_equal_each_alone(name, n_targets, missing):
     features, outputs, target = drawn(n_targets)
     if missing:
         target[:4, 0] = torch.nan
-    loss, inputs = get_loss(name), loss_info(name).inputs
-    apart = []
-    for z, p in zip(features, outputs, strict=True):
-        given = {"features": z, "prediction": p, "target": target}
-        apart.append(loss(*(given[each] for each in inputs)))
-    agree(member_loss(name)(features, outputs, target), torch.stack(apart), features, outputs)
+    shared = target.expand(MEMBERS, *target.shape)
+    agree(member_loss(name)(features, outputs, target), each_alone(name, features, outputs, shared), features, outputs)
 
 
 @pytest.mark.parametrize("name", ON_CLASSES)
@@ -63,12 +66,7 @@ def test_members_on_batches_of_their_own_equal_each_alone(name, n_targets):
     target = torch.stack([drawn(n_targets, seed)[2] for seed in range(1, MEMBERS + 1)])
     target[0, :4, 0] = torch.nan
     target[2, 5:, -1] = torch.nan
-    loss, inputs = get_loss(name), loss_info(name).inputs
-    apart = []
-    for z, p, y in zip(features, outputs, target, strict=True):
-        given = {"features": z, "prediction": p, "target": y}
-        apart.append(loss(*(given[each] for each in inputs)))
-    agree(member_loss(name)(features, outputs, target), torch.stack(apart), features, outputs)
+    agree(member_loss(name)(features, outputs, target), each_alone(name, features, outputs, target), features, outputs)
 
 
 @pytest.mark.parametrize("name", ON_CLASSES)
