@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,6 +69,33 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def root() -> Path:
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def reader() -> Callable[[str, Path], subprocess.CompletedProcess[str]]:
+    """Run a shell command in a folder as a page's reader would; home and installed packages lie hidden in it."""
+
+    def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+        home, site = folder / ".home", folder / ".installed"
+        home.mkdir(exist_ok=True)
+        others = {
+            name: value for name, value in os.environ.items() if not name.startswith(("PB_", "SLURM_", "SBATCH_"))
+        }
+        environment = {
+            **others,
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep),
+            "HOME": str(home),
+            "COLUMNS": "120",
+            "PIP_TARGET": str(site),
+            "PIP_NO_DEPS": "1",
+            "PIP_NO_BUILD_ISOLATION": "0",
+            "PIP_QUIET": "1",
+        }
+        merged: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        return subprocess.run(command, shell=True, cwd=folder, env=environment, check=False, **merged)
+
+    return run
 
 
 @pytest.fixture(params=PACKAGES)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import pandas as pd
 from anndata import AnnData
 from pb_cli.arrays import read_arrays
 from pb_cli.claims import read_claims
+from pb_cli.commands.resume import resume as resume_verb
 from pb_cli.plan import Task
 from pb_cli.store import RunFolder
 from scipy import sparse
@@ -61,7 +64,7 @@ def test_names_chunks_limits_threads_and_exit_codes(cluster, tmp_path: Path, mak
     assert "6 of 7 tasks, 6 rows" in words
 
 
-def test_each_end_shows_as_what_it_was_and_resume_mends_it(cluster, tmp_path: Path, make_run):
+def test_each_end_shows_as_what_it_was_and_resume_mends_it(cluster, tmp_path: Path, make_run, root: Path):
     """A minute, the shortest time limit of Slurm: done, error, time limit, scancel, memory, two kills, requeue."""
     acts = ["", "fail", "wait", "wait", "hold", "wait", "wait", "wait"]
     folder = make_run(tmp_path / "run", acts)
@@ -87,6 +90,8 @@ def test_each_end_shows_as_what_it_was_and_resume_mends_it(cluster, tmp_path: Pa
     assert [states[seed] for seed in range(2, 7)] == [("failed", end) for end in ends]
     assert states[7][0] in ("pending", "running")
 
+    for flags in shown_flags(root):
+        assert "#SBATCH" in cluster.pb("resume", folder.path, *flags, "--dry-run")
     cluster("scontrol", "update", f"JobId={second.job}_2", "StartTime=now", check=False)  # Slurm waits two minutes
     (folder.path / "go").touch()
     both = [resume(cluster, folder, "--more-time=2x", "--more-memory", "1.5x") for _ in range(2)]
@@ -99,6 +104,14 @@ def test_each_end_shows_as_what_it_was_and_resume_mends_it(cluster, tmp_path: Pa
     states = standing(cluster, folder)
     assert states == dict.fromkeys((0, 2, 3, 5, 6, 7), ("done", "")) | {1: ("failed", "error"), 4: states[4]}
     assert states[4] == ("failed", "out of memory")
+
+
+def shown_flags(root: Path) -> list[list[str]]:
+    """List the flags of each `pb resume RUN` that the page on clusters and the verb's help show."""
+    texts = [(root / "docs" / "cluster.md").read_text(), resume_verb.help or ""]
+    lines = [line for text in texts for line in re.findall(r"^ *pb resume runs/\w+ (.*)$", text, re.MULTILINE)]
+    assert len(lines) > 4
+    return [shlex.split(line, comments=True) for line in lines]
 
 
 def child_of(parent: int) -> int:

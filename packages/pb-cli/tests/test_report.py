@@ -142,6 +142,7 @@ def test_provenance_repeats_the_run(page: Page, finished: Path):
     assert material.record["plan_sha256"] in page.text
     assert {task.split_hash for task in material.tasks} <= set(re.findall(r"[0-9a-f]{64}", page.text))
     assert material.record["claim"] in page.text
+    assert "noise of labels" not in page.text
     assert "pb bench 'small run.toml' --out 'runs/small run'" in page.text
     for name, version in material.record["versions"].items():
         assert f"{name} {version}" in page.text

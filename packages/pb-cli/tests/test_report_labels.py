@@ -87,6 +87,7 @@ def test_kinds_of_noise_on_the_same_folds_are_told_apart(tmp_path: Path):
         assert result.exit_code == 0, result.output
     text = (tmp_path / "run/report.md").read_text(encoding="utf-8")
     assert "Data kinds, folds stratified; stratified, uniform noise 0.3." in text
+    assert "and the data, not the noise of labels" in text
     rows = re.findall(r"^\| stratified \| (3 folds, [^|]+) \| ([0-9a-f]{64}) \|$", text, re.MULTILINE)
     assert [held_out for held_out, _ in rows] == ["3 folds, stratified", "3 folds, stratified, uniform noise 0.3"]
     assert len({digest for _, digest in rows}) == 1

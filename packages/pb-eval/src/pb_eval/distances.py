@@ -74,8 +74,8 @@ def energy_distance(x: NDArray[np.float64], y: NDArray[np.float64], statistic: S
     """Energy distance of two groups of cells, Euclidean norm.
 
     ``2 / (n m) sum |x - y| - 1 / (n (n - 1)) sum |x - x'| - 1 / (m (m - 1)) sum |y - y'|``, unbiased: 0 in expectation
-    for groups of one distribution, below 0 by chance, nan for a group of one cell. Székely and Rizzo (2013), with
-    the within terms made unbiased.
+    for groups of one distribution, below 0 by chance, nan for a group of one cell. Székely and Rizzo (2013),
+    proposition 1, with the within terms made unbiased.
 
     Parameters
     ----------

@@ -120,8 +120,8 @@ def entropic_cost(x: NDArray[np.float64], y: NDArray[np.float64], epsilon: float
     The value of the dual problem, ``<f, a> + <g, b>``, at a ``g`` found by scaling the kernel of the cost less its row
     and column minima, with the ``f`` that is best for it: its error goes with the square of that of ``g``. The scaling
     is done in single precision, in double where that does not reach the marginals, and in the log domain where both
-    leave the floating range. Costs are computed anew whenever they are read. Cuturi (2013); Feydy et al. (2019),
-    equation 1 and its dual.
+    leave the floating range. Costs are computed anew whenever they are read. Cuturi (2013), the problem of
+    equation 2; Feydy et al. (2019), equation 1 and its dual.
 
     Parameters
     ----------

@@ -86,7 +86,7 @@ def conr(
     tensor(0.4919)
 
     Source: Keramati et al. 2024, ConR: Contrastive Regularizer for Deep Imbalanced Regression (arXiv 2309.06651),
-    L_ConR.
+    L_ConR: equations 1 (the part of an anchor) and 3 of the version reviewed for ICLR 2024.
     """
     _check_settings(temperature, weight, window, exponent, chunk)
     samples = pairwise_samples(features, target, gather=gather)

@@ -28,7 +28,8 @@ def cs(logits: Tensor, target: Tensor, *, margin: float = 1.0, reduction: Reduct
     >>> cs(torch.tensor([[2.0, 1.5, 0.0]]), torch.tensor([0]))
     tensor(0.5000)
 
-    Source: Crammer and Singer 2001, On the Algorithmic Implementation of Multiclass Kernel-based Vector Machines.
+    Source: Crammer and Singer 2001, On the Algorithmic Implementation of Multiclass Kernel-based Vector Machines,
+    equation 2, the summand.
     """
     check_within("margin", margin, low=0.0)
     labels = classification_inputs(logits, target)

@@ -61,8 +61,8 @@ def ranksim(
     >>> ranksim(z, torch.tensor([1.0, 2.0, 4.0])), ranksim(z, torch.tensor([1.0, 4.0, 2.0]))
     (tensor(0.), tensor(0.2222))
 
-    Source: Gong, Mori and Tung 2022, RankSim (arXiv 2205.15236), L_RankSim; gradient: Vlastelica et al. 2020 (arXiv
-    1912.02175).
+    Source: Gong, Mori and Tung 2022, RankSim (arXiv 2205.15236), L_RankSim; gradient: Vlastelica et al. 2020 (ICLR),
+    equation 5 and algorithm 1.
     """
     check_positive(interpolation=interpolation)
     check_reduction(reduction)

@@ -48,7 +48,7 @@ def evaluate() -> None:
 
     \b
     Examples:
-      pb eval runs/pbmc-quick/tasks/01/0123456789ab/prediction.h5ad
+      pb eval runs/pbmc-quick/tasks/*/prediction.h5ad
       pb eval prediction.h5ad --json
       pb eval *.h5ad --out scores.csv
       pb eval imputed.h5ad --group-key condition --scale log1p

@@ -148,7 +148,9 @@ def _splits(material: Material) -> Table:
     found = dict.fromkeys((task.split, task.held_out, task.split_hash) for task in material.tasks)
     rows = [Row([Cell(text) for text in split]) for split in found]
     columns = [Column(name, is_number=False) for name in ("split", "held out", "SHA-256")]
-    return Table("A split's hash covers its cells, its parameters and the data, not the noise of labels", columns, rows)
+    is_noisy = any(task.split_parameters.get("noise") for task in material.tasks)
+    but = ", not the noise of labels" if is_noisy else ""
+    return Table(f"A split's hash covers its cells, its parameters and the data{but}", columns, rows)
 
 
 def _tasks(material: Material) -> Block:
