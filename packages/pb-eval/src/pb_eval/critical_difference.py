@@ -28,7 +28,8 @@ def critical_difference(comparison: Comparison, metric: str) -> Figure:
     """Draw the mean rank of each model, best on top, and a bar beside each run of models that do not differ.
 
     One row a model, so that thirty can be read as well as seven. Filled marks are models, open ones baselines. The bars
-    are the groups of the comparison's pairwise tests (Demšar, 2006, figure 1, turned on its side).
+    are the groups of the comparison's pairwise tests (Demšar, 2006, figure 1a, turned on its
+    side).
 
     Parameters
     ----------

@@ -45,7 +45,7 @@ class DynamicRange:
         - `n_units`: units where it is defined for both;
         - `negative`, `positive`, `range`, `fraction`, `draws_won`: medians over these;
         - `wins`: share of these in which the range is above 0, ties counted half (the bound discrimination score of
-          Vollenweider and Bühlmann, as cited by Schäfer et al. 2026, scPertEval);
+          Vollenweider and Bühlmann, as cited by Schäfer et al. 2026, scPertEval, where ties are lost);
         - `separates`: whether that is at least :data:`ENOUGH`.
     """
 

@@ -41,7 +41,7 @@ def signed_rank(differences: NDArray[np.float64]) -> float:
 
     Exact up to 50 differences, equal sizes sharing their mean rank: the share of all ``2^n`` choices of signs whose sum
     of positive ranks is as far from the middle. Zeros are left out; above 50 by the normal approximation. Wilcoxon
-    (1945).
+    (1945); Demšar (2006), section 3.1.3, where zeros are divided evenly between both signs.
 
     Parameters
     ----------
@@ -94,8 +94,8 @@ def sign_flip(differences: NDArray[np.float64], seed: int = 0) -> float:
 def holm(pvalues: NDArray[np.float64]) -> NDArray[np.float64]:
     """P-values adjusted so that with probability ``1 - level`` no true null is called significant; nan stays out.
 
-    ``p_(i)`` in rising order becomes ``max_(j <= i) min(1, (m - j + 1) p_(j))``. Holm (1979); Demšar (2006), section
-    3.2.2.
+    ``p_(i)`` in rising order becomes ``max_(j <= i) min(1, (m - j + 1) p_(j))``. Holm (1979), page 67; Demšar
+    (2006), section 3.2.2.
 
     Parameters
     ----------

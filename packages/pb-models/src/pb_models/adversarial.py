@@ -86,7 +86,8 @@ class SpectralLinear(nn.Linear):
 
     sigma = u^T W v follows one power iteration a call in training, none in evaluation; gradients pass through sigma but
     not through u and v. The same as torch's spectral_norm hook, but what is divided is the product, which is smaller
-    than the weights where there are more genes than cells in a batch. Miyato et al., ICLR 2018, algorithm 1.
+    than the weights where there are more genes than cells in a batch. Miyato et al., ICLR 2018, equation 8 and
+    algorithm 1.
     """
 
     u: Tensor

@@ -205,7 +205,8 @@ class ControlCopy(Baseline):
 class MeanShift(ContextBaseline):
     """Add the unweighted mean over the n training contexts of their shifts, x' = x + (1/n) sum_i s_i.
 
-    The "general" baseline of Wenkel et al. (TxPert, 2025) for unseen contexts.
+    The "general" baseline of Wenkel et al. (TxPert, 2025) for unseen contexts, in whose code a context counts as often
+    as it has cells.
     """
 
     name = "mean-shift"

@@ -65,7 +65,8 @@ def gene_loadings(pseudobulks: NDArray[np.float64], n_components: int) -> NDArra
     """Return each gene's scores on the leading principal axes of pseudobulks (m, genes), genes being the observations.
 
     With M^T the (genes, m) matrix, every pseudobulk centred over genes, and V its leading right singular vectors, they
-    are M^T V, (genes, k); axes without variance are left out. This is G of Ahlmann-Eltze et al. (Nat Methods 2025).
+    are M^T V, (genes, k); axes without variance are left out. This is G in equation 1 of Ahlmann-Eltze et al.
+    (Nat Methods 2025).
 
     Examples
     --------
@@ -160,9 +161,10 @@ class RidgePerturbation(PerturbationBaseline):
     predicted for unseen parts does not depend on a (hence its factor before |W|^2). Coefficients are those of the
     target's own context and dose, see `PerturbationBaseline`.
 
-    For unseen parts and single training perturbations this is Y = G W P^T + b of Ahlmann-Eltze et al. (Nat Methods
-    2025) with G the identity, P the loadings of the perturbed genes and b the mean. They choose ten axes, too, fix the
-    penalty at 0.1, project on the gene loadings, and leave out perturbations that are no measured gene.
+    For unseen parts and single training perturbations this is Y = G W P^T + b, equation 1 of Ahlmann-Eltze et al. (Nat
+    Methods 2025), with G the identity, P the loadings of the perturbed genes and b the mean. They choose ten axes, too,
+    fix the penalty at 0.1 (equation 3), project on the gene loadings, and leave out perturbations that are no measured
+    gene.
     """
 
     name = "ridge-perturbation"

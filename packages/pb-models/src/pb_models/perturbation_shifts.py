@@ -182,8 +182,8 @@ class PerturbedMean(PerturbationBaseline):
 
     w_p = 1/n for the n training perturbations with as many parts as the one asked for (all of them, where none has as
     many), so that combinations, which shift further, are compared with combinations. The "mean" of Ahlmann-Eltze et al.
-    (Nat Methods 2025) and, for one context, the perturbed mean of Vinas Torne et al. (Systema, Nat Biotechnol 2025),
-    who average over combinations and single ones alike: what all perturbations have in common.
+    (Nat Methods 2025, b of equation 1) and, for one context, the perturbed mean of Vinas Torne et al. (Systema, Nat
+    Biotechnol 2025), who average over combinations and single ones alike: what all perturbations have in common.
     """
 
     name = "perturbed-mean"
@@ -199,7 +199,9 @@ class PerturbedMean(PerturbationBaseline):
 
 
 class Additive(PerturbationBaseline):
-    """Add the shifts of a combination's parts, s_a + s_b, as each has alone (Ahlmann-Eltze et al., Nat Methods 2025).
+    """Add the shifts of a combination's parts, s_a + s_b, as each has alone.
+
+    Equation 2 of Ahlmann-Eltze et al. (Nat Methods 2025).
 
     A part that was never seen alone adds the unweighted mean shift of the single training perturbations, so that an
     unseen single perturbation is predicted as by `perturbed-mean`, a seen one by its own shift. Combinations in the
