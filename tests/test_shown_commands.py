@@ -53,9 +53,8 @@ COPIES = {
 def shown():
     """Pairs of a page or verb and one of its commands, without the comment behind it."""
     listed = subprocess.run(["git", "ls-files", "-z", "*.md"], cwd=ROOT, check=True, capture_output=True, text=True)
-    blocks = [
-        (name, text) for name in listed.stdout.split("\0")[:-1] for text in BLOCK.findall((ROOT / name).read_text())
-    ]
+    pages = listed.stdout.split("\0")[:-1]
+    blocks = [(name, text) for name in pages for text in BLOCK.findall((ROOT / name).read_text())]
     blocks += [(name, (command.help or "").partition("Examples:")[2]) for name, command in walk(app)]
     for where, block in blocks:
         for line in block.replace("\\\n", " ").splitlines():
@@ -70,46 +69,63 @@ EVERY = {command: where for where, command in shown() if not command.startswith(
 def files(tmp_path_factory, reader):
     """A folder with a small file or run for every name that commands speak of."""
     folder = tmp_path_factory.mktemp("files")
+    make_runs(folder, reader)
+    cells = label(folder / "my.h5ad")
+    write_tables(folder, cells.obs["gene"].unique())
+    write_predictions(folder, cells)
+    shutil.copytree(ROOT / "experiments", folder / "experiments")
+    return folder
+
+
+def make_runs(folder, reader):
+    """Simulate cells, make two runs of the same plan but its seed, one of doses, and the wheel that is installed."""
     simulated = "--doses 1,10 --perturbations 1 --combinations 0 --cells 30 --controls 60 --genes 600"
-    small = "--preset quick --n-genes 100 --model control,linear,scgen --no-baselines --bootstrap 0"
-    small += " --hold-out 'B cells,NK cells' --set scgen.max_epochs=1"
+    models = "--model control,linear,scgen --no-baselines --set scgen.max_epochs=1"
+    small = f"--preset quick --n-genes 100 {models} --hold-out 'B cells,NK cells' --bootstrap 0"
     for command in (
         f"pb data simulate my.h5ad {simulated}",
         f"pb bench {small} --out runs/mine",
         f"pb bench {small} --seed 2 --out runs/again",
         "pb bench --preset quick --data my.h5ad --model control --split leave-dose-out --bootstrap 0 --out runs/dose",
+        f"pip wheel --quiet --no-deps --no-build-isolation --wheel-dir wheels {ROOT / 'packages' / 'pb-cli'}",
     ):
         assert (done := reader(command, folder)).returncode == 0, done.stdout
-    rng = np.random.default_rng(0)
-    cells = ad.read_h5ad(folder / "my.h5ad")
-    control = (cells.obs["perturbation"] == "control").to_numpy()
-    cells.obs["condition"] = np.where(control, "ctrl", "IFN")
-    cells.obs["louvain"], cells.obs["treatment"] = cells.obs["cell_type"], np.where(control, "DMSO", "drug")
-    cells.obs["gene"] = rng.choice(["KLF4", "TRPS1", "JAK1", "STAT1", "IRF1", "CD274"], cells.n_obs)
-    cells.obs["score"] = rng.random(cells.n_obs)
-    cells.write_h5ad(folder / "my.h5ad")
-    genes = cells.obs["gene"].unique()
-    screen = {"gene": genes, "neg.p.value": rng.random(len(genes)), "pos.p.value": rng.random(len(genes))}
-    pd.DataFrame(screen).to_csv(folder / "crispra.csv", index=False)
-    pd.DataFrame(rng.normal(size=(60, 3)), columns=["sand", "water", "strength"]).to_csv(
-        folder / "table.csv", index=False
-    )
-
-    cells.X.data = np.log1p(cells.X.data)
-    cells = ad.AnnData(cells.X, cells.obs[["cell_type", "condition"]], cells.var[[]])
-    cells.write_h5ad(folder / "measured.h5ad")
-    predicted = cells[~control].copy()
-    predicted.write_h5ad(folder / "predicted.h5ad")
-    (folder / "predicted").mkdir()
-    predicted.write_h5ad(folder / "predicted" / "theirs.h5ad")
-    predicted.obs["condition"] = "imputed"
-    ad.concat([cells, predicted], index_unique="-").write_h5ad(folder / "imputed.h5ad")
     shutil.copy(next((folder / "runs" / "mine").glob("tasks/*/prediction.h5ad")), folder / "prediction.h5ad")
     shutil.copy(folder / "runs" / "mine" / "results.csv", folder / "results.csv")
-    shutil.copytree(ROOT / "experiments", folder / "experiments")
-    wheel = f"pip wheel --quiet --no-deps --no-build-isolation --wheel-dir wheels {ROOT / 'packages' / 'pb-cli'}"
-    assert reader(wheel, folder).returncode == 0
-    return folder
+
+
+def label(path):
+    """Give a file of cells the columns that commands name, and return it."""
+    rng, cells = np.random.default_rng(0), ad.read_h5ad(path)
+    is_control = cells.obs["perturbation"] == "control"
+    cells.obs["condition"] = np.where(is_control, "ctrl", "IFN")
+    cells.obs["treatment"] = np.where(is_control, "DMSO", "drug")
+    cells.obs["louvain"] = cells.obs["cell_type"]
+    cells.obs["gene"] = rng.choice(["KLF4", "TRPS1", "JAK1", "STAT1", "IRF1", "CD274"], cells.n_obs)
+    cells.obs["score"] = rng.random(cells.n_obs)
+    cells.write_h5ad(path)
+    return cells
+
+
+def write_tables(folder, genes):
+    """Write the p-values of a screen for some genes, and rows with a label."""
+    rng = np.random.default_rng(0)
+    screen = {"gene": genes, "neg.p.value": rng.random(len(genes)), "pos.p.value": rng.random(len(genes))}
+    rows = rng.normal(size=(60, 3))
+    pd.DataFrame(screen).to_csv(folder / "crispra.csv", index=False)
+    pd.DataFrame(rows, columns=["sand", "water", "strength"]).to_csv(folder / "table.csv", index=False)
+
+
+def write_predictions(folder, cells):
+    """Write measured cells, and the perturbed ones as predictions: alone, in a folder, in one file with all cells."""
+    cells = ad.AnnData(cells.X.log1p(), cells.obs[["cell_type", "condition"]], cells.var[[]])
+    predicted = cells[cells.obs["condition"] == "IFN"].copy()
+    (folder / "predicted").mkdir()
+    cells.write_h5ad(folder / "measured.h5ad")
+    for name in ("predicted.h5ad", "predicted/theirs.h5ad"):
+        predicted.write_h5ad(folder / name)
+    predicted.obs["condition"] = "imputed"
+    ad.concat([cells, predicted], index_unique="-").write_h5ad(folder / "imputed.h5ad")
 
 
 def provide(command, files, work):
