@@ -85,7 +85,8 @@ def pearson(profiles: NDArray[np.floating], target: NDArray[np.floating]) -> NDA
     rows = rows - rows.mean(axis=1, keepdims=True)
     column = np.asarray(target, dtype=np.float64) - np.mean(target, dtype=np.float64)
     norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(column)
-    return np.asarray(np.divide(rows @ column, norms, out=np.zeros(len(rows)), where=norms > 0))
+    value = np.divide(rows @ column, norms, out=np.zeros(len(rows)), where=norms > 0)
+    return np.asarray(value.clip(-1, 1))  # rounding, which differs from processor to processor, may end beyond
 
 
 def softmax_weights(
