@@ -260,7 +260,9 @@ def test_ot_map_moves_each_kind_of_cell_by_its_own_way():
 
 
 def test_pearson_of_a_flat_profile_is_zero():
-    assert pearson(np.array([[1.0, 1.0, 1.0], [1.0, 2.0, 4.0]]), np.array([1.0, 2.0, 4.0])).tolist() == [0.0, 1.0]
+    flat, same = pearson(np.array([[1.0, 1.0, 1.0], [1.0, 2.0, 4.0]]), np.array([1.0, 2.0, 4.0]))
+    assert flat == 0
+    assert 1 - 1e-14 < same <= 1
 
 
 def test_weights_go_from_the_plain_mean_to_the_nearest():
