@@ -1,21 +1,12 @@
 """Every link of the pages leads somewhere, paths named exist, the citation file is valid."""
 
 import re
-import subprocess
 
-import pytest
 import yaml
+from markdown_pages import pages
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
-
-
-@pytest.fixture(scope="module")
-def pages(root):
-    """Every Markdown page of the repository."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.md"]
-    names = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout.split("\0")
-    return [root / name for name in names if name]
 
 
 def anchors(page):
@@ -30,8 +21,8 @@ def leads_somewhere(page, link):
     return target.exists() and (not anchor or anchor in anchors(target))
 
 
-def test_every_relative_link_leads_somewhere(root, pages):
-    links = [(page, link) for page in pages for link in LINK.findall(FENCE.sub("", page.read_text()))]
+def test_every_relative_link_leads_somewhere(root):
+    links = [(root / page, link) for page, text in pages().items() for link in LINK.findall(FENCE.sub("", text))]
     local = [(page, link) for page, link in links if not re.match(r"\w+:", link)]
     assert len(local) > 10
     assert [f"{page.relative_to(root)}: {link}" for page, link in local if not leads_somewhere(page, link)] == []

@@ -6,17 +6,16 @@ minutes is made small by flags added behind it.
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+from markdown_pages import ROOT, pages
 from pb_cli import app
 from pb_cli.manners import walk
 
-ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MADE = re.compile(r"make (\w+)")
 ELSEWHERE = ("make ", "pb resume ")
@@ -52,9 +51,7 @@ COPIES = {
 
 def shown():
     """Pairs of a page or verb and one of its commands, without the comment behind it."""
-    listed = subprocess.run(["git", "ls-files", "-z", "*.md"], cwd=ROOT, check=True, capture_output=True, text=True)
-    pages = listed.stdout.split("\0")[:-1]
-    blocks = [(name, text) for name in pages for text in BLOCK.findall((ROOT / name).read_text())]
+    blocks = [(name, block) for name, text in pages().items() for block in BLOCK.findall(text)]
     blocks += [(name, (command.help or "").partition("Examples:")[2]) for name, command in walk(app)]
     for where, block in blocks:
         for line in block.replace("\\\n", " ").splitlines():
@@ -156,6 +153,11 @@ def test_command(command, files, reader, tmp_path, monkeypatch):
     added = [flags for pattern, flags in SMALLER.items() if re.match(pattern, command)]
     done = reader(" ".join([command, *added]), tmp_path)
     assert done.returncode == 0, done.stdout
+
+
+def test_commands_are_found_on_pages_and_in_helps():
+    assert len(EVERY) > 80
+    assert {"README.md", "docs/supervised.md", "pb bench", "pb data simulate"} <= set(EVERY.values())
 
 
 def test_what_is_made_is_made_by_ci():

@@ -7,18 +7,16 @@ with `>>>` share their names over a page.
 
 import doctest
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
+from markdown_pages import pages
 
-ROOT = Path(__file__).resolve().parents[1]
 WORKED = re.compile(r"^```(console|python)", re.MULTILINE)
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*\n)", re.MULTILINE)
 ROUGHLY = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-LISTED = subprocess.run(["git", "ls-files", "-z", "*.md"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-PAGES = [name for name in LISTED.split("\0")[:-1] if WORKED.search((ROOT / name).read_text())]
+PAGES = {name: text for name, text in pages().items() if WORKED.search(text)}
 
 
 @pytest.fixture
@@ -52,7 +50,7 @@ def check_examples(block, names, page):
 @pytest.mark.parametrize("page", PAGES)
 def test_page(page, shell):
     names = {}
-    for language, file, block in BLOCK.findall((ROOT / page).read_text()):
+    for language, file, block in BLOCK.findall(PAGES[page]):
         if file:
             Path(file).parent.mkdir(parents=True, exist_ok=True)
             Path(file).write_text(block)
@@ -63,7 +61,13 @@ def test_page(page, shell):
 
 
 def test_there_are_pages_to_work_through():
-    assert {"docs/cluster.md", "docs/how-to/a-model.md", "packages/pb-data/README.md"} <= set(PAGES)
+    assert {"docs/cluster.md", "docs/how-to/a-model.md", "packages/pb-data/README.md"} <= PAGES.keys()
+
+
+def test_no_example_lies_where_it_is_not_run():
+    run = re.compile(r"^```(python|console).*?^```", re.MULTILINE | re.DOTALL)
+    assert [name for name, text in pages().items() if re.search(r"^ *(>>>|\$) ", run.sub("", text), re.MULTILINE)] == []
+    assert [name for name, text in pages().items() if re.search(r"^ +```(python|console|sh)", text, re.MULTILINE)] == []
 
 
 def test_a_wrong_output_is_seen(shell):
