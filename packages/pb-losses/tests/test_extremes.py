@@ -78,13 +78,36 @@ def test_rnc_where_the_published_code_gives_minus_infinity():
     assert pb_losses.rnc(far_apart, y) > 1e4
 
 
-def test_both_ways_of_summing_rnc_agree(problem, monkeypatch):
-    drawn = problem("rnc", 3, 20, "ties")
-    value, gradient = drawn.value_and_gradient()
-    monkeypatch.setattr("pb_losses.contrastive._SAFE_EXPONENT", {torch.float64: 0.0})
-    by_logarithms, gradient_by_logarithms = drawn.value_and_gradient()
+@pytest.mark.parametrize(
+    ("name", "setting"), [("rnc", {}), ("conr", {}), ("conr", {"weight": 3.0, "reference_compatible": True})]
+)
+def test_both_ways_of_summing_agree(name, setting, problem, monkeypatch):
+    drawn = problem(name, 3, 20, "ties")
+    value, gradient = drawn.value_and_gradient(**setting)
+    for module in ("contrastive", "contrastive_regulariser"):
+        monkeypatch.setattr(f"pb_losses.{module}.SAFE_EXPONENT", {torch.float64: 0.0})
+    by_logarithms, gradient_by_logarithms = drawn.value_and_gradient(**setting)
+    assert not torch.equal(gradient, gradient_by_logarithms)
     assert torch.allclose(value, by_logarithms, rtol=1e-12)
     assert torch.allclose(gradient, gradient_by_logarithms, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("setting", [{"temperature": 0.01}, {"exponent": 50.0}, {"weight": 1e-38}, {"weight": 1e38}])
+def test_conr_where_exponentials_leave_float32(setting, problem):
+    drawn = problem("conr", 1, 16)
+    exact, exact_gradient = drawn.value_and_gradient(**setting)
+    value, gradient = as_type(drawn, torch.float32).value_and_gradient(**setting)
+    assert torch.allclose(value.double(), exact, rtol=1e-5)
+    assert torch.allclose(gradient.double(), exact_gradient, rtol=1e-3, atol=1e-4 * float(exact_gradient.abs().max()))
+
+
+@pytest.mark.parametrize("name", ["conr", "ranksim"])
+def test_a_sample_without_length_has_similarity_0_and_no_gradient_that_is_not_finite(name, problem):
+    drawn = problem(name, 1, 16)
+    z, *rest = drawn.inputs
+    z = z.clone()
+    z[3] = 0
+    finite(drawn._replace(inputs=(z, *rest)))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -109,17 +109,17 @@ def test_a_misspelt_loss_is_named():
         member_loss("hubr")
 
 
+@pytest.mark.parametrize("batch", [40, 230, 600])  # all members at a time; two and one; one, in chunks of anchors
 @pytest.mark.parametrize("name", ["rnc", "conr", "ranksim"])
-def test_members_of_pairwise_losses_equal_each_alone_in_float32(name):
+def test_members_of_pairwise_losses_equal_each_alone_in_float32(name, batch):
     """Labels tie; where one sample stands for a label, it is the first."""
     rng = torch.Generator().manual_seed(1)
-    features = torch.randn(MEMBERS, 40, 4, generator=rng, requires_grad=True)
-    outputs, target = (
-        torch.randn(MEMBERS, 40, 1, generator=rng),
-        (5 * torch.rand(40, 1, generator=rng)).round(decimals=1),
-    )
-    first = [place for place, y in enumerate(target.tolist()) if y not in target[:place].tolist()]
-    assert 10 < len(first) < 40
+    features = torch.randn(MEMBERS, batch, 4, generator=rng, requires_grad=True)
+    outputs = torch.randn(MEMBERS, batch, 1, generator=rng)
+    target = (batch / 8 * torch.rand(batch, 1, generator=rng)).round(decimals=1)
+    labels = target.squeeze(1).tolist()
+    first = sorted({y: place for place, y in reversed(list(enumerate(labels)))}.values())
+    assert batch / 4 < len(first) < batch
     kept = first if name == "ranksim" else slice(None)
     loss, apart = get_loss(name), []
     for z, p in zip(features, outputs, strict=True):

@@ -15,7 +15,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .numerics import Loss, check_count, check_positive, check_within, reads_values, upcast
+from .numerics import (
+    SAFE_EXPONENT,
+    Loss,
+    check_count,
+    check_positive,
+    check_within,
+    exponential,
+    logarithm,
+    reads_values,
+    upcast,
+)
 from .pairwise import (
     LabelDistance,
     PairwiseSamples,
@@ -23,17 +33,16 @@ from .pairwise import (
     chunks,
     exclude,
     measured,
+    member_blocks,
+    pair_memory,
     pairwise_samples,
     sum_of_anchors,
     wide_chunk,
 )
 from .reduction import Reduction
-from .sorting import ordered_bits, sorted_rows, tied
+from .sorting import group_sizes, ordered_bits, sorted_rows
 
 __all__ = ["RNC", "rnc"]
-
-_SAFE_EXPONENT = {torch.float32: 75.0, torch.float64: 600.0}
-"""exp(-75), exp(-600), sums of them and of their reciprocals are well within the range of the type."""
 
 
 def rnc(
@@ -107,27 +116,20 @@ class _RankNContrast:
         z = z - z.mean(1, keepdim=True)  # the products below then lose no digits
         labelled = self.samples.labelled.to(features.dtype)
         share = labelled / (labelled.sum() - 1).clamp(min=1)
-        losses, gradient = [], torch.zeros_like(features)
+        losses, gradient = torch.empty_like(features[..., 0]), torch.zeros_like(features)
+        memory = pair_memory(features, self.chunk, torch.float64, *[features.dtype] * 4)
         with torch.autocast(features.device.type, enabled=False):
-            for rows in chunks(z.shape[1], self.chunk):
-                ranked, of_chunk = _Ranked.of(self.ranks(rows)), []
-                for place, own in enumerate(z):
-                    pushed = None if weights is None else share[rows] * weights[place, rows] / -self.temperature
-                    total = self.block(own, rows, ranked, pushed, gradient[place])
-                    of_chunk.append(total * share[rows])
-                losses.append(torch.stack(of_chunk))
-        return torch.cat(losses, dim=1), None if weights is None else gradient
-
-    def block(self, z: Tensor, rows: slice, ranked: "_Ranked", weights: Tensor | None, gradient: Tensor) -> Tensor:
-        """Return sums over j of some anchors of a member; add the gradient, for weights of the anchors."""
-        length, apart = _distances(z[rows], z, gradient.dtype)
-        loss, pull = ranked.contrast(length / -self.temperature, weights is not None)
-        if pull is not None and weights is not None:
-            pull = pull.to(gradient.dtype).mul_(weights.unsqueeze(1)).mul_(apart).div_(length.add_(1 - apart))
-            near = z.to(gradient.dtype)
-            gradient[rows] += pull.sum(1, keepdim=True) * near[rows] - pull @ near
-            gradient += pull.sum(0).unsqueeze(1) * near - (near[rows].T @ pull).T
-        return loss.to(gradient.dtype)
+            for rows in chunks(features.shape[1], self.chunk):
+                ranked = _Ranked.of(self.ranks(rows), features.dtype)
+                for members, (square, s, inverse, *spare) in member_blocks(features, rows, memory):
+                    _distances(z[members], rows, s, inverse, spare[0], square)
+                    loss, pull = ranked.contrast(s.div_(-self.temperature), spare, weights is not None)
+                    losses[members, rows] = loss * share[rows]
+                    if pull is not None and weights is not None:
+                        of_anchor = share[rows] * weights[members, rows] / -self.temperature
+                        pull.mul_(inverse).mul_(of_anchor.unsqueeze(2))
+                        _add_gradient(gradient[members], z[members].to(features.dtype), rows, pull)
+        return losses, None if weights is None else gradient
 
     def ranks(self, rows: slice) -> Tensor:
         """Label distances ``(rows, samples)``, -infinity where the pair does not count."""
@@ -137,62 +139,92 @@ class _RankNContrast:
         return exclude(d, self.samples.labelled, rows, -torch.inf)
 
 
+def _distances(z: Tensor, rows: slice, length: Tensor, inverse: Tensor, spare: Tensor, square: Tensor) -> None:
+    """Set ``length`` to Euclidean distances, ``inverse`` to 1 over them, 0 for samples in one place.
+
+    By a product of matrices in float64, as one in float32 would lose half of the digits of near samples, unless float64
+    is what is asked for.
+    """
+    if length.dtype == torch.float64:
+        length.copy_(torch.cdist(z[:, rows], z, compute_mode="donot_use_mm_for_euclid_dist"))
+        torch.gt(length, 0, out=inverse)
+        inverse.div_(torch.sub(length, inverse, out=spare).add_(1))
+        return
+    norm, one = z.square().sum(2, keepdim=True), torch.ones_like(z[..., :1])
+    left, right = torch.cat([-2 * z[:, rows], norm[:, rows], one[:, rows]], 2), torch.cat([z, one, norm], 2)
+    length.copy_(torch.bmm(left, right.mT, out=square))
+    rounding = (norm * 1e-13).to(length.dtype).add_(torch.finfo(length.dtype).tiny)
+    torch.add(rounding[:, rows], rounding.mT, out=inverse)
+    torch.maximum(length, inverse, out=length)
+    torch.gt(length, inverse, out=inverse).mul_(torch.rsqrt(length, out=spare))
+    length.mul_(inverse)
+
+
+def _add_gradient(gradient: Tensor, z: Tensor, rows: slice, pull: Tensor) -> None:
+    """Add what a weight of each pair, ``(members, rows, samples)``, times the difference of its samples makes."""
+    near = z[:, rows]
+    gradient[:, rows] += pull.sum(2, keepdim=True) * near - torch.bmm(z.mT, pull.mT).mT  # quick on a CPU: few rows
+    gradient += pull.sum(1).unsqueeze(2) * z - torch.bmm(near.mT, pull).mT
+
+
 # Masks below are numbers to multiply with: filling by a mask takes ten times as long on a CPU.
 
 
 class _Ranked(NamedTuple):
-    """Columns of each row by label distance, 1 for those that count, and the first and last place of equal distance."""
+    """Columns of each row by label distance, the farthest first, and the place of each, counted from the nearest.
+
+    ``size``, in the order of distance, is how many are at one distance, told at the last of them, and 0 at the others:
+    a running sum up to there is one over all that are at least as far. ``counted`` is 1 for pairs that count.
+    """
 
     order: Tensor
+    place: Tensor
+    size: Tensor
     counted: Tensor
-    first: Tensor
-    last: Tensor
 
     @classmethod
-    def of(cls, d: Tensor) -> "_Ranked":
+    def of(cls, d: Tensor, dtype: torch.dtype) -> "_Ranked":
         """Rank label distances ``(rows, samples)``, -infinity where a pair does not count."""
-        bits, order = sorted_rows(ordered_bits(d))
-        return cls(order, (bits >= 0).to(d.dtype), *tied(bits))  # the bits of a distance of at least 0 are so, too
+        bits, order = sorted_rows(~ordered_bits(d))
+        counted = torch.ge(d, 0, out=torch.empty_like(d)).to(dtype)
+        size = group_sizes(bits).to(dtype).mul_(bits < 0)  # ~ of the bits of a distance of at least 0
+        from_nearest = torch.arange(d.shape[1], device=d.device).flip(0).expand_as(order)
+        return cls(order, torch.empty_like(order).scatter_(1, order, from_nearest), size, counted)
 
-    def contrast(self, logits: Tensor, with_gradient: bool) -> tuple[Tensor, Tensor | None]:
-        """Sum over j of log sum_{k: d_k >= d_j} exp(s_k) - s_j in each row, over d >= 0, and its gradient in s."""
-        s, sums = logits.gather(1, self.order), _by_sums
-        if not reads_values(s):
-            s, sums = s.double(), _by_logarithms
-        elif (lowest := float(s.amin())) < -_SAFE_EXPONENT[s.dtype]:
-            s, sums = s.double(), _by_sums if lowest >= -_SAFE_EXPONENT[torch.float64] else _by_logarithms
-        counted = self.counted.to(s.dtype)
-        loss, gradient = sums(s, counted, self.first, self.last)
-        if not with_gradient:
-            return loss, None
-        return loss, torch.empty_like(gradient).scatter_(1, self.order, gradient.mul_(counted))
+    def contrast(self, s: Tensor, spare: list[Tensor], with_gradient: bool) -> tuple[Tensor, Tensor | None]:
+        """Sum over j of log sum_{k: d_k >= d_j} exp(s_k) - s_j in each row, over d >= 0, and its gradient in s.
 
+        Logits ``(members, rows, samples)``, and the memory of two more of these, are overwritten.
+        """
+        total = s.mul_(self.counted).sum(2)
+        lowest = float(s.amin()) if reads_values(s) else -torch.inf
+        if lowest < -SAFE_EXPONENT[s.dtype]:
+            loss, gradient = self._by_either(s.double(), lowest)
+        else:
+            loss, gradient = self._by_sums(s, *spare)
+        return loss.to(s.dtype) - total, gradient.to(s.dtype) if with_gradient else None
 
-def _by_sums(s: Tensor, counted: Tensor, first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
-    e = s.exp()
-    sums = e.flip(1).cumsum_(1).flip(1).gather(1, first)
-    loss = sums.log().sub_(s).mul_(counted).sum(1)
-    inverse = sums.reciprocal_().mul_(counted).cumsum_(1).gather(1, last)
-    return loss, inverse.mul_(e).sub_(1)
+    def _by_either(self, s: Tensor, lowest: float) -> tuple[Tensor, Tensor]:
+        if lowest < -SAFE_EXPONENT[s.dtype]:
+            return self._by_logarithms(s)
+        return self._by_sums(s, torch.empty_like(s), torch.empty_like(s))
 
+    def _by_sums(self, s: Tensor, far_first: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
+        order, place = self.order.expand_as(s), self.place.expand_as(s)
+        e = exponential(s, out=s)
+        torch.gather(e, 2, order, out=far_first)
+        torch.cumsum(far_first, 2, out=sums)
+        loss = logarithm(sums, out=far_first).mul_(self.size).sum(2)
+        inverse = torch.div(self.size, sums, out=sums).flip(2)
+        torch.gather(torch.cumsum(inverse, 2, out=far_first), 2, place, out=sums)
+        return loss, sums.mul_(e).sub_(self.counted)
 
-def _by_logarithms(s: Tensor, counted: Tensor, first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
-    """Do the same where exp(s) may underflow; about six times slower."""
-    log_sums = s.flip(1).logcumsumexp(1).flip(1).gather(1, first)
-    loss = (log_sums - s).mul_(counted).sum(1)
-    log_inverse = (counted.log() - log_sums).logcumsumexp(1).gather(1, last)
-    return loss, log_inverse.add_(s).exp_().sub_(1)
-
-
-def _distances(rows: Tensor, columns: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Euclidean distances, and 1 where they are not 0; by a matrix product unless float64 is asked for."""
-    if dtype == torch.float64:
-        length = torch.cdist(rows, columns, compute_mode="donot_use_mm_for_euclid_dist")
-        return length, (length > 0).to(dtype)
-    scale = rows.square().sum(1, keepdim=True) + columns.square().sum(1)
-    square = torch.addmm(scale, rows, columns.T, alpha=-2)
-    apart = (square > scale.mul_(1e-13)).to(dtype)
-    return square.to(dtype).mul_(apart).sqrt_(), apart
+    def _by_logarithms(self, s: Tensor) -> tuple[Tensor, Tensor]:
+        """Do the same where exp(s) may underflow; about six times slower."""
+        log_sums = s.gather(2, self.order.expand_as(s)).logcumsumexp(2)
+        loss = (log_sums * self.size).sum(2)
+        log_inverse = (self.size.log() - log_sums).flip(2).logcumsumexp(2).gather(2, self.place.expand_as(s))
+        return loss, log_inverse.add_(s).exp_().sub_(self.counted)
 
 
 @dataclass(eq=False)

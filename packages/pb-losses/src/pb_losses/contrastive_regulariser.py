@@ -10,21 +10,23 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
 
 from .gather import gather_rows
-from .numerics import Loss, check_count, check_positive, check_within, upcast
+from .numerics import SAFE_EXPONENT, Loss, check_count, check_positive, check_within, exponential, reads_values, upcast
 from .pairwise import (
     LabelDistance,
     PairwiseSamples,
-    absolute_distance,
     as_labels,
     chunks,
     exclude,
+    mean_distance,
     measured,
+    member_blocks,
+    pair_memory,
     pairwise_samples,
     sum_of_anchors,
+    unit_length,
     wide_chunk,
 )
 from .reduction import Reduction
@@ -91,11 +93,11 @@ def conr(
     _check_settings(temperature, weight, window, exponent, chunk)
     samples = pairwise_samples(features, target, gather=gather)
     predictions = _of_samples(prediction, features, target, gather=gather).unsqueeze(0)
-    distance = label_distance or _mean_distance
+    distance = label_distance or mean_distance
     kernel = _ConR(
         samples, predictions, window, temperature, exponent, math.log(weight), distance, chunk, reference_compatible
     )
-    return sum_of_anchors(kernel, F.normalize(samples.features, dim=1), samples.labelled, reduction)
+    return sum_of_anchors(kernel, unit_length(samples.features), samples.labelled, reduction)
 
 
 def _check_settings(temperature: float, weight: float, window: float, exponent: float, chunk: int) -> None:
@@ -106,11 +108,15 @@ def _check_settings(temperature: float, weight: float, window: float, exponent: 
 
 
 class _LabelPairs(NamedTuple):
-    """What labels say of pairs ``(rows, samples)``: 1 for positives, far labels, what raises a negative's logit."""
+    """What labels say of pairs ``(rows, samples)``: 1 for positives, what raises a negative's logit, far labels.
+
+    ``far`` is what a negative weighs, 0 where labels are near; 1 for all that are far unless exponentials are safe.
+    """
 
     positive: Tensor
-    far: Tensor
     push: Tensor
+    far: Tensor
+    is_safe: bool
     n_positive: Tensor
     active: Tensor
 
@@ -133,52 +139,74 @@ class _ConR:
     spurious_ones: bool
 
     def __call__(self, features: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        losses, gradient = [], torch.zeros_like(features)
+        losses, gradient = torch.empty_like(features[..., 0]), torch.zeros_like(features)
+        memory = pair_memory(features, self.chunk, *[features.dtype] * 3)
         with torch.autocast(features.device.type, enabled=False):
             for rows in chunks(features.shape[1], self.chunk):
-                pairs, of_chunk = self.label_pairs(rows, features.dtype), []
-                for place, (z, p) in enumerate(zip(features, self.predictions, strict=True)):
-                    s = (z[rows] / self.temperature) @ z.T
-                    loss, of_product, active = self.block(s, p, rows, pairs)
-                    of_chunk.append(loss * active)
+                pairs = self.label_pairs(rows, features.dtype)
+                contrast = self.by_sums if pairs.is_safe else self.by_logarithms
+                for members, (s, alike, e) in member_blocks(features, rows, memory):
+                    z = features[members]
+                    torch.bmm(z[:, rows] / self.temperature, z.mT, out=s)
+                    self.alike(self.predictions[members], rows, out=alike)
+                    loss, shares, active = contrast(s, alike, e, pairs)
+                    losses[members, rows] = loss * active
                     if weights is not None:
-                        of_product *= (active * weights[place, rows] / self.temperature).unsqueeze(1)
-                        gradient[place, rows] += of_product @ z
-                        gradient[place] += (z[rows].T @ of_product).T
-                losses.append(torch.stack(of_chunk))
-        return torch.cat(losses, dim=1), None if weights is None else gradient
+                        of_anchor = active * weights[members, rows] / self.temperature
+                        pull = shares.mul_(of_anchor.unsqueeze(2))
+                        pull.addcmul_(pairs.positive, (of_anchor / pairs.n_positive).unsqueeze(2), value=-1)
+                        gradient[members, rows] += torch.bmm(z.mT, pull.mT).mT  # thrice as fast as pull @ z on a CPU
+                        gradient[members] += torch.bmm(z[:, rows].mT, pull).mT
+        return losses, None if weights is None else gradient
 
-    def block(self, s: Tensor, p: Tensor, rows: slice, pairs: _LabelPairs) -> tuple[Tensor, Tensor, Tensor]:
-        """Losses of some anchors, their gradient in s, and 1 for anchors that have positives and negatives, else 0."""
-        alike = measured(self.distance, p[rows], p) <= self.window
-        negative = alike.logical_and_(pairs.far).to(s.dtype)
-        active = pairs.active * negative.amax(1)
-        looked_at = (pairs.positive + negative).sub_(1)  # 0, and -1 elsewhere
-        logits = torch.addcmul(s, pairs.push, negative).add_(looked_at, alpha=-_NEVER)
-        shares = logits.softmax(1)  # far quicker than exp() of logarithms that are mostly -1e30
-        share = pairs.positive / pairs.n_positive.unsqueeze(1)
-        loss = -(share * logits.log_softmax(1)).sum(1)
-        if self.spurious_ones:  # each adds exp(0) to the sum of exponentials
-            log_sum = (share * s).sum(1) + loss
-            ones = self.samples.labelled.sum() - pairs.n_positive
-            more = torch.logaddexp(log_sum, ones.log()) - log_sum
-            loss, shares = loss + more, shares * (-more).exp().unsqueeze(1)
-        return loss, shares.sub_(share), active
+    def by_sums(self, s: Tensor, alike: Tensor, e: Tensor, pairs: _LabelPairs) -> tuple[Tensor, Tensor, Tensor]:
+        """Losses of some anchors, shares of pairs in their sums, 1 for anchors with positives and negatives, else 0."""
+        negative = alike.mul_(pairs.far)
+        active = pairs.active * (negative.amax(2) > 0)
+        exponential(s, out=e).mul_(negative.add_(pairs.positive))
+        total = e.sum(2).add_(self.n_spurious(pairs))
+        of_positives = s.mul_(pairs.positive).sum(2).div_(pairs.n_positive)
+        total.clamp_(min=torch.finfo(s.dtype).tiny)  # of anchors that have neither, which are not active
+        return total.log() - of_positives, e.div_(total.unsqueeze(2)), active
+
+    def by_logarithms(self, s: Tensor, alike: Tensor, e: Tensor, pairs: _LabelPairs) -> tuple[Tensor, Tensor, Tensor]:
+        """Do the same where exp(s) may overflow."""
+        negative = alike.mul_(pairs.far)
+        active = pairs.active * negative.amax(2)
+        logits = torch.addcmul(s, pairs.push, negative, out=e)
+        logits.add_(negative.add_(pairs.positive).sub_(1), alpha=-_NEVER)  # 0, and -1 elsewhere
+        log_total = torch.logaddexp(logits.logsumexp(2), self.n_spurious(pairs).log())
+        of_positives = s.mul_(pairs.positive).sum(2).div_(pairs.n_positive)
+        return log_total - of_positives, logits.sub_(log_total.unsqueeze(2)).exp_(), active
+
+    def n_spurious(self, pairs: _LabelPairs) -> Tensor:
+        """Count the exp(0) = 1 that the authors' code adds to each sum of exponentials."""
+        return (self.samples.labelled.sum() - pairs.n_positive) * self.spurious_ones
+
+    def alike(self, p: Tensor, rows: slice, out: Tensor) -> None:
+        """Set pairs with predictions within the window to 1, others to 0: numbers, which are far quicker than masks."""
+        if self.distance is mean_distance and p.dtype == out.dtype:
+            apart = mean_distance(p[:, rows], p, out)
+        else:
+            apart = torch.stack([measured(self.distance, own[rows], own) for own in p])
+        torch.le(apart, self.window, out=out)
 
     def label_pairs(self, rows: slice, dtype: torch.dtype) -> _LabelPairs:
         """Compare labels; 1 or 0 rather than masks, as filling by a mask takes ten times as long."""
         label = measured(self.distance, self.samples.labels[rows], self.samples.labels)
         seen = exclude(label, self.samples.labelled, rows, torch.nan)  # neither near nor far
-        push = label.to(dtype) * self.exponent
-        push = push if self.log_weight == 0 else push + self.log_weight
-        positive = (seen <= self.window).to(dtype)
+        positive = torch.le(seen, self.window, out=torch.empty_like(seen)).to(dtype)
+        far = torch.gt(seen, self.window, out=torch.empty_like(seen)).to(dtype)
+        push = label.to(dtype) * self.exponent + self.log_weight
+        is_safe = self.has_safe_exponents(push)
+        if is_safe:
+            far *= exponential(push * far)
         active = positive.amax(1) * self.samples.labelled[rows]
-        return _LabelPairs(positive, seen > self.window, push, positive.sum(1).clamp_(min=1), active)
+        return _LabelPairs(positive, push, far, is_safe, positive.sum(1).clamp_(min=1), active)
 
-
-def _mean_distance(rows: Tensor, columns: Tensor) -> Tensor:
-    distance = absolute_distance(rows, columns)
-    return distance if rows.shape[1] == 1 else distance / rows.shape[1]
+    def has_safe_exponents(self, push: Tensor) -> bool:
+        """Tell whether no exponential, of a cosine similarity over t and of what is added to it, leaves its range."""
+        return reads_values(push) and float(push.abs().amax()) + 1.001 / self.temperature < SAFE_EXPONENT[push.dtype]
 
 
 def _of_samples(prediction: Tensor, features: Tensor, target: Tensor, *, gather: bool) -> Tensor:
@@ -252,8 +280,8 @@ class ConR(Loss):
             self.temperature,
             self.exponent,
             math.log(self.weight),
-            self.label_distance or _mean_distance,
+            self.label_distance or mean_distance,
             wide_chunk(self.chunk, len(target)),
             self.reference_compatible,
         )
-        return sum_of_anchors(kernel, F.normalize(upcast(features), dim=2), samples.labelled, self.reduction)
+        return sum_of_anchors(kernel, unit_length(upcast(features)), samples.labelled, self.reduction)

@@ -3,21 +3,35 @@
 import math
 from collections.abc import Collection
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 __all__ = [
+    "HAS_NUMPY",
+    "SAFE_EXPONENT",
     "Loss",
     "check_above",
     "check_below",
     "check_choice",
     "check_positive",
     "check_within",
+    "exponential",
+    "logarithm",
     "reads_values",
     "upcast",
 ]
+
+
+HAS_NUMPY = find_spec("numpy") is not None
+"""numpy, which torch can do without, does some things on a CPU several times as fast."""
+
+SAFE_EXPONENT = {torch.float32: 75.0, torch.float64: 600.0}
+"""exp(-75), exp(-600), sums of them and of their reciprocals are well within the range of the type."""
+
+_LOG2_E = math.log2(math.e)
 
 
 class Loss(nn.Module):
@@ -47,6 +61,21 @@ def reads_values(x: Tensor) -> bool:
     Not inside ``torch.compile``, where that splits the graph, nor on an accelerator, where it makes the device wait.
     """
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def exponential(x: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return exp(x), as a power of 2, which takes a CPU a quarter of the time of ``exp``."""
+    return torch.mul(x, _LOG2_E, out=out).exp2_()
+
+
+def logarithm(x: Tensor, out: Tensor) -> Tensor:
+    """Set ``out`` to the logarithms of positive numbers; numpy takes a CPU a third of torch's time."""
+    if not HAS_NUMPY or not reads_values(x):
+        return torch.log(x, out=out)
+    import numpy as np
+
+    np.log(x.numpy(), out=out.numpy())
+    return out
 
 
 def check_positive(**numbers: float) -> None:
