@@ -196,13 +196,13 @@ class _Ranked(NamedTuple):
 
         Logits ``(members, rows, samples)``, and the memory of two more of these, are overwritten.
         """
-        total = s.mul_(self.counted).sum(2)
+        s.mul_(self.counted)
         lowest = float(s.amin()) if reads_values(s) else -torch.inf
         if lowest < -SAFE_EXPONENT[s.dtype]:
             loss, gradient = self._by_either(s.double(), lowest)
         else:
             loss, gradient = self._by_sums(s, *spare)
-        return loss.to(s.dtype) - total, gradient.to(s.dtype) if with_gradient else None
+        return loss.to(s.dtype), gradient.to(s.dtype) if with_gradient else None
 
     def _by_either(self, s: Tensor, lowest: float) -> tuple[Tensor, Tensor]:
         if lowest < -SAFE_EXPONENT[s.dtype]:
@@ -211,10 +211,10 @@ class _Ranked(NamedTuple):
 
     def _by_sums(self, s: Tensor, far_first: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
         order, place = self.order.expand_as(s), self.place.expand_as(s)
-        e = exponential(s, out=s)
+        total, e = s.sum(2), exponential(s, out=s)
         torch.gather(e, 2, order, out=far_first)
         torch.cumsum(far_first, 2, out=sums)
-        loss = logarithm(sums, out=far_first).mul_(self.size).sum(2)
+        loss = logarithm(sums, out=far_first).mul_(self.size).sum(2).sub_(total)
         inverse = torch.div(self.size, sums, out=sums).flip(2)
         torch.gather(torch.cumsum(inverse, 2, out=far_first), 2, place, out=sums)
         return loss, sums.mul_(e).sub_(self.counted)
@@ -222,7 +222,7 @@ class _Ranked(NamedTuple):
     def _by_logarithms(self, s: Tensor) -> tuple[Tensor, Tensor]:
         """Do the same where exp(s) may underflow; about six times slower."""
         log_sums = s.gather(2, self.order.expand_as(s)).logcumsumexp(2)
-        loss = (log_sums * self.size).sum(2)
+        loss = (log_sums * self.size - s).sum(2)
         log_inverse = (self.size.log() - log_sums).flip(2).logcumsumexp(2).gather(2, self.place.expand_as(s))
         return loss, log_inverse.add_(s).exp_().sub_(self.counted)
 

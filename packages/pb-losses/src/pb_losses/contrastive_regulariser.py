@@ -111,6 +111,7 @@ class _LabelPairs(NamedTuple):
     """What labels say of pairs ``(rows, samples)``: 1 for positives, what raises a negative's logit, far labels.
 
     ``far`` is what a negative weighs, 0 where labels are near; 1 for all that are far unless exponentials are safe.
+    ``n_spurious`` is how often the authors' code adds exp(0) = 1 to the sum of an anchor, 0 if that is not asked for.
     """
 
     positive: Tensor
@@ -118,6 +119,7 @@ class _LabelPairs(NamedTuple):
     far: Tensor
     is_safe: bool
     n_positive: Tensor
+    n_spurious: Tensor
     active: Tensor
 
 
@@ -140,14 +142,14 @@ class _ConR:
 
     def __call__(self, features: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor | None]:
         losses, gradient = torch.empty_like(features[..., 0]), torch.zeros_like(features)
-        memory = pair_memory(features, self.chunk, *[features.dtype] * 3)
+        memory, scaled = pair_memory(features, self.chunk, *[features.dtype] * 3), features / self.temperature
         with torch.autocast(features.device.type, enabled=False):
             for rows in chunks(features.shape[1], self.chunk):
                 pairs = self.label_pairs(rows, features.dtype)
                 contrast = self.by_sums if pairs.is_safe else self.by_logarithms
                 for members, (s, alike, e) in member_blocks(features, rows, memory):
                     z = features[members]
-                    torch.bmm(z[:, rows] / self.temperature, z.mT, out=s)
+                    torch.bmm(scaled[members, rows], z.mT, out=s)
                     self.alike(self.predictions[members], rows, out=alike)
                     loss, shares, active = contrast(s, alike, e, pairs)
                     losses[members, rows] = loss * active
@@ -164,7 +166,7 @@ class _ConR:
         negative = alike.mul_(pairs.far)
         active = pairs.active * (negative.amax(2) > 0)
         exponential(s, out=e).mul_(negative.add_(pairs.positive))
-        total = e.sum(2).add_(self.n_spurious(pairs))
+        total = e.sum(2).add_(pairs.n_spurious)
         of_positives = s.mul_(pairs.positive).sum(2).div_(pairs.n_positive)
         total.clamp_(min=torch.finfo(s.dtype).tiny)  # of anchors that have neither, which are not active
         return total.log() - of_positives, e.div_(total.unsqueeze(2)), active
@@ -175,13 +177,9 @@ class _ConR:
         active = pairs.active * negative.amax(2)
         logits = torch.addcmul(s, pairs.push, negative, out=e)
         logits.add_(negative.add_(pairs.positive).sub_(1), alpha=-_NEVER)  # 0, and -1 elsewhere
-        log_total = torch.logaddexp(logits.logsumexp(2), self.n_spurious(pairs).log())
+        log_total = torch.logaddexp(logits.logsumexp(2), pairs.n_spurious.log())
         of_positives = s.mul_(pairs.positive).sum(2).div_(pairs.n_positive)
         return log_total - of_positives, logits.sub_(log_total.unsqueeze(2)).exp_(), active
-
-    def n_spurious(self, pairs: _LabelPairs) -> Tensor:
-        """Count the exp(0) = 1 that the authors' code adds to each sum of exponentials."""
-        return (self.samples.labelled.sum() - pairs.n_positive) * self.spurious_ones
 
     def alike(self, p: Tensor, rows: slice, out: Tensor) -> None:
         """Set pairs with predictions within the window to 1, others to 0: numbers, which are far quicker than masks."""
@@ -200,9 +198,11 @@ class _ConR:
         push = label.to(dtype) * self.exponent + self.log_weight
         is_safe = self.has_safe_exponents(push)
         if is_safe:
-            far *= exponential(push * far)
+            far *= exponential(push)
         active = positive.amax(1) * self.samples.labelled[rows]
-        return _LabelPairs(positive, push, far, is_safe, positive.sum(1).clamp_(min=1), active)
+        n_positive = positive.sum(1).clamp_(min=1)
+        n_spurious = (self.samples.labelled.sum() - n_positive) * self.spurious_ones
+        return _LabelPairs(positive, push, far, is_safe, n_positive, n_spurious, active)
 
     def has_safe_exponents(self, push: Tensor) -> bool:
         """Tell whether no exponential, of a cosine similarity over t and of what is added to it, leaves its range."""

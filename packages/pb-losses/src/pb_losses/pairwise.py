@@ -160,7 +160,7 @@ def pair_memory(features: Tensor, chunk: int, *dtypes: torch.dtype) -> list[Tens
     """
     n_members, n_samples = features.shape[:2]
     n_pairs = min(chunk, n_samples) * n_samples
-    at_once = min(max(1, 2 * _PAIRS // max(1, n_pairs)), n_members)
+    at_once = min(max(1, 4 * _PAIRS // max(1, n_pairs)), n_members)
     return [features.new_empty(at_once * n_pairs, dtype=dtype) for dtype in dtypes]
 
 

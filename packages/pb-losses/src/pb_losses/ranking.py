@@ -136,11 +136,12 @@ class _RankDistance(Function):
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, label_ranks: Tensor, interpolation: float) -> Tensor:
-        n, (ranks, losses) = z.shape[1], (z.new_empty(len(z), *label_ranks.shape), torch.empty_like(z[..., 0]))
-        memory = pair_memory(z, n, torch.int64, z.dtype)
+        n, known = z.shape[1], z.detach()  # old compilers of torch would differentiate what is done here
+        ranks, losses = known.new_empty(len(z), *label_ranks.shape), torch.empty_like(known[..., 0])
+        memory = pair_memory(known, n, torch.int64, z.dtype)
         with torch.autocast(z.device.type, enabled=False):
-            for members, (order, s) in member_blocks(z, slice(0, n), memory):
-                torch.bmm(z[members], z[members].mT, out=s)
+            for members, (order, s) in member_blocks(known, slice(0, n), memory):
+                torch.bmm(known[members], known[members].mT, out=s)
                 rank = _ranks(s, order, out=ranks[members])
                 losses[members] = torch.sub(rank, label_ranks, out=s).square_().sum(2) / max(n, 1)
         ctx.save_for_backward(z, label_ranks, ranks)

@@ -228,8 +228,8 @@ class FoldTraining:
 def _keep_freed_memory() -> None:
     """Have the C library keep what training frees, up to 64 MB, for its next batch.
 
-    glibc gives large blocks back to the system and takes fresh ones page by page, which took losses on pairs of samples
-    a fifth of their time, until the program has freed a block of up to 32 MB (mallopt(3), M_MMAP_THRESHOLD).
+    glibc gives large blocks back to the system and takes fresh ones page by page, which is slow, until the program has
+    freed a block of nearly 32 MB (mallopt(3), M_MMAP_THRESHOLD).
     """
     torch.empty(2**25 - 2**16, dtype=torch.uint8)
 
