@@ -22,7 +22,6 @@ from .numerics import (
     check_positive,
     check_within,
     exponential,
-    logarithm,
     reads_values,
     upcast,
 )
@@ -214,7 +213,7 @@ class _Ranked(NamedTuple):
         total, e = s.sum(2), exponential(s, out=s)
         torch.gather(e, 2, order, out=far_first)
         torch.cumsum(far_first, 2, out=sums)
-        loss = logarithm(sums, out=far_first).mul_(self.size).sum(2).sub_(total)
+        loss = torch.log(sums, out=far_first).mul_(self.size).sum(2).sub_(total)
         inverse = torch.div(self.size, sums, out=sums).flip(2)
         torch.gather(torch.cumsum(inverse, 2, out=far_first), 2, place, out=sums)
         return loss, sums.mul_(e).sub_(self.counted)
