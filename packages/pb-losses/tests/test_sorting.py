@@ -5,7 +5,7 @@ import torch
 from pb_losses import sorting
 from pb_losses.sorting import descending_order, group_sizes, ordered_bits, sorted_rows
 
-WAYS = [False, True] if sorting.HAS_NUMPY else [False]  # numpy is no dependency of pb-losses
+WAYS = [False, True] if sorting._HAS_NUMPY else [False]  # numpy is no dependency of pb-losses
 
 
 def drawn(dtype):
@@ -18,7 +18,7 @@ def drawn(dtype):
 @pytest.mark.parametrize("has_numpy", WAYS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_order_is_that_of_a_stable_sort(dtype, has_numpy, monkeypatch):
-    monkeypatch.setattr("pb_losses.sorting.HAS_NUMPY", has_numpy)
+    monkeypatch.setattr("pb_losses.sorting._HAS_NUMPY", has_numpy)
     x = drawn(dtype)
     values, order = sorted_rows(ordered_bits(x))
     assert torch.equal(order, x.argsort(dim=1, stable=True))

@@ -29,6 +29,7 @@ from .pairwise import (
     LabelDistance,
     PairwiseSamples,
     absolute_distance,
+    add_gradient_of_products,
     chunks,
     exclude,
     measured,
@@ -125,9 +126,12 @@ class _RankNContrast:
                     loss, pull = ranked.contrast(s.div_(-self.temperature), spare, weights is not None)
                     losses[members, rows] = loss * share[rows]
                     if pull is not None and weights is not None:
-                        of_anchor = share[rows] * weights[members, rows] / -self.temperature
+                        of_anchor = share[rows] * weights[members, rows] / self.temperature
                         pull.mul_(inverse).mul_(of_anchor.unsqueeze(2))
-                        _add_gradient(gradient[members], z[members].to(features.dtype), rows, pull)
+                        near, of_members = z[members].to(features.dtype), gradient[members]
+                        of_members[:, rows] -= pull.sum(2, keepdim=True) * near[:, rows]
+                        of_members -= pull.sum(1).unsqueeze(2) * near
+                        add_gradient_of_products(of_members, near, rows, pull)
         return losses, None if weights is None else gradient
 
     def ranks(self, rows: slice) -> Tensor:
@@ -157,13 +161,6 @@ def _distances(z: Tensor, rows: slice, length: Tensor, inverse: Tensor, spare: T
     torch.maximum(length, inverse, out=length)
     torch.gt(length, inverse, out=inverse).mul_(torch.rsqrt(length, out=spare))
     length.mul_(inverse)
-
-
-def _add_gradient(gradient: Tensor, z: Tensor, rows: slice, pull: Tensor) -> None:
-    """Add what a weight of each pair, ``(members, rows, samples)``, times the difference of its samples makes."""
-    near = z[:, rows]
-    gradient[:, rows] += pull.sum(2, keepdim=True) * near - torch.bmm(z.mT, pull.mT).mT  # quick on a CPU: few rows
-    gradient += pull.sum(1).unsqueeze(2) * z - torch.bmm(near.mT, pull).mT
 
 
 # Masks below are numbers to multiply with: filling by a mask takes ten times as long on a CPU.
@@ -197,16 +194,13 @@ class _Ranked(NamedTuple):
         """
         s.mul_(self.counted)
         lowest = float(s.amin()) if reads_values(s) else -torch.inf
-        if lowest < -SAFE_EXPONENT[s.dtype]:
-            loss, gradient = self._by_either(s.double(), lowest)
+        if lowest < -SAFE_EXPONENT[torch.float64]:
+            loss, gradient = self._by_logarithms(s.double())
+        elif lowest < -SAFE_EXPONENT[s.dtype]:
+            loss, gradient = self._by_sums(s.double(), *(memory.double() for memory in spare))
         else:
             loss, gradient = self._by_sums(s, *spare)
         return loss.to(s.dtype), gradient.to(s.dtype) if with_gradient else None
-
-    def _by_either(self, s: Tensor, lowest: float) -> tuple[Tensor, Tensor]:
-        if lowest < -SAFE_EXPONENT[s.dtype]:
-            return self._by_logarithms(s)
-        return self._by_sums(s, torch.empty_like(s), torch.empty_like(s))
 
     def _by_sums(self, s: Tensor, far_first: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
         order, place = self.order.expand_as(s), self.place.expand_as(s)
@@ -219,7 +213,7 @@ class _Ranked(NamedTuple):
         return loss, sums.mul_(e).sub_(self.counted)
 
     def _by_logarithms(self, s: Tensor) -> tuple[Tensor, Tensor]:
-        """Do the same where exp(s) may underflow; about six times slower."""
+        """Do the same where exp(s) may underflow; many times slower."""
         log_sums = s.gather(2, self.order.expand_as(s)).logcumsumexp(2)
         loss = (log_sums * self.size - s).sum(2)
         log_inverse = (self.size.log() - log_sums).flip(2).logcumsumexp(2).gather(2, self.place.expand_as(s))

@@ -17,6 +17,7 @@ from .numerics import SAFE_EXPONENT, Loss, check_count, check_positive, check_wi
 from .pairwise import (
     LabelDistance,
     PairwiseSamples,
+    add_gradient_of_products,
     as_labels,
     chunks,
     exclude,
@@ -157,8 +158,7 @@ class _ConR:
                         of_anchor = active * weights[members, rows] / self.temperature
                         pull = shares.mul_(of_anchor.unsqueeze(2))
                         pull.addcmul_(pairs.positive, (of_anchor / pairs.n_positive).unsqueeze(2), value=-1)
-                        gradient[members, rows] += torch.bmm(z.mT, pull.mT).mT  # thrice as fast as pull @ z on a CPU
-                        gradient[members] += torch.bmm(z[:, rows].mT, pull).mT
+                        add_gradient_of_products(gradient[members], z, rows, pull)
         return losses, None if weights is None else gradient
 
     def by_sums(self, s: Tensor, alike: Tensor, e: Tensor, pairs: _LabelPairs) -> tuple[Tensor, Tensor, Tensor]:

@@ -3,14 +3,12 @@
 import math
 from collections.abc import Collection
 from difflib import get_close_matches
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 __all__ = [
-    "HAS_NUMPY",
     "SAFE_EXPONENT",
     "Loss",
     "check_above",
@@ -23,9 +21,6 @@ __all__ = [
     "upcast",
 ]
 
-
-HAS_NUMPY = find_spec("numpy") is not None
-"""numpy, which torch can do without, does some things on a CPU several times as fast."""
 
 SAFE_EXPONENT = {torch.float32: 75.0, torch.float64: 600.0}
 """exp(-75), exp(-600), sums of them and of their reciprocals are well within the range of the type."""

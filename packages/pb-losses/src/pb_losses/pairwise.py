@@ -28,6 +28,7 @@ LabelDistance = Callable[[Tensor, Tensor], Tensor]
 
 
 _PAIRS = 2**16
+"""That many stay in the cache."""
 
 
 class PairwiseSamples(NamedTuple):
@@ -133,7 +134,7 @@ def measured(distance: LabelDistance, rows: Tensor, columns: Tensor) -> Tensor:
 def unit_length(features: Tensor) -> Tensor:
     """Scale features ``(..., d)`` to length 1, zeros to zeros.
 
-    As ``torch.nn.functional.normalize``, several times as fast where d is small.
+    As ``torch.nn.functional.normalize``, which takes a CPU half as long again, or more, with its gradient.
 
     >>> unit_length(torch.tensor([[3.0, 4.0], [0.0, 0.0]])).tolist()
     [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
@@ -173,6 +174,15 @@ def member_blocks(features: Tensor, rows: slice, memory: list[Tensor]) -> Iterat
         members = slice(start, min(start + at_once, n_members))
         n = members.stop - start
         yield members, [flat[: n * n_pairs].view(n, n_rows, n_samples) for flat in memory]
+
+
+def add_gradient_of_products(gradient: Tensor, z: Tensor, rows: slice, weights: Tensor) -> None:
+    """Add that of sum_ij w_ij z_i z_j, i in the rows, for weights ``(members, rows, samples)``: w z and w' z.
+
+    Written z' w', a product with 8 features takes a CPU a third of the time, with more the same.
+    """
+    gradient[:, rows] += torch.bmm(z.mT, weights.mT).mT
+    gradient += torch.bmm(z[:, rows].mT, weights).mT
 
 
 def exclude(distance: Tensor, labelled: Tensor, rows: slice, value: float) -> Tensor:

@@ -15,6 +15,7 @@ from .numerics import Loss, check_choice, check_positive, upcast
 from .pairwise import (
     LabelDistance,
     absolute_distance,
+    add_gradient_of_products,
     measured,
     member_blocks,
     pair_memory,
@@ -152,7 +153,7 @@ class _RankDistance(Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         z, label_ranks, ranks = ctx.saved_tensors
-        n, gradient = z.shape[1], torch.empty_like(z)
+        n, gradient = z.shape[1], torch.zeros_like(z)
         weights = grads[0].unsqueeze(2) * (2 * ctx.interpolation / max(n, 1))
         memory = pair_memory(z, n, torch.int64, z.dtype, z.dtype)
         with torch.autocast(z.device.type, enabled=False):
@@ -161,7 +162,7 @@ class _RankDistance(Function):
                 torch.sub(rank, label_ranks, out=pushed).mul_(weights[members])
                 pushed.add_(torch.bmm(own, own.mT, out=s))
                 of_product = _ranks(pushed, order, out=s).sub_(rank).div_(ctx.interpolation)
-                gradient[members] = (torch.bmm(own.mT, of_product.mT) + torch.bmm(own.mT, of_product)).mT
+                add_gradient_of_products(gradient[members], own, slice(0, n), of_product)
         return gradient, None, None
 
 

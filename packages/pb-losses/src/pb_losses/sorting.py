@@ -1,11 +1,16 @@
 """Sorting rows. numpy, which torch can do without, sorts integers on a CPU several times as fast as torch."""
 
+from importlib.util import find_spec
+
 import torch
 from torch import Tensor
 
-from .numerics import HAS_NUMPY, reads_values
+from .numerics import reads_values
 
 __all__ = ["descending_order", "group_sizes", "ordered_bits", "sorted_rows"]
+
+_HAS_NUMPY = find_spec("numpy") is not None
+_PLACE = 2**32 - 1  # the lower half of a packed key
 
 
 def ordered_bits(x: Tensor) -> Tensor:
@@ -25,7 +30,7 @@ def sorted_rows(keys: Tensor) -> tuple[Tensor, Tensor]:
     >>> [x.tolist() for x in sorted_rows(torch.tensor([[3, 1, 3, 2]], dtype=torch.int32))]
     [[[1, 2, 3, 3]], [[1, 3, 0, 2]]]
     """
-    if keys.dtype != torch.int32 or not HAS_NUMPY or not reads_values(keys):
+    if keys.dtype != torch.int32 or not _HAS_NUMPY or not reads_values(keys):
         values, order = keys.sort(stable=True)
         return values, order
     packed = _sort_packed(keys, torch.empty_like(keys, dtype=torch.int64))
@@ -40,15 +45,12 @@ def descending_order(x: Tensor, memory: Tensor) -> Tensor:
     >>> descending_order(torch.tensor([[3.0, 1.0, 3.0, -0.0]]), torch.empty(1, 4, dtype=torch.int64)).tolist()
     [[0, 2, 1, 3]]
     """
-    if x.dtype != torch.float32 or not HAS_NUMPY or not reads_values(x):
+    if x.dtype != torch.float32 or not _HAS_NUMPY or not reads_values(x):
         return memory.copy_(x.sort(stable=True, descending=True).indices)
     bits = x.add_(0.0).view(torch.int32)
     mask = memory.view(-1).view(torch.int32)[: x.numel()].view_as(bits)
     torch.bitwise_right_shift(bits, 31, out=mask).bitwise_and_(2**31 - 1).bitwise_xor_(-1)
     return _sort_packed(bits.bitwise_xor_(mask), memory).bitwise_and_(_PLACE)
-
-
-_PLACE = 2**32 - 1
 
 
 def _sort_packed(keys: Tensor, packed: Tensor) -> Tensor:
