@@ -109,10 +109,11 @@ def test_a_misspelt_loss_is_named():
         member_loss("hubr")
 
 
-@pytest.mark.parametrize("batch", [40, 230, 600])  # all members at a time; two and one; one, in chunks of anchors
+@pytest.mark.parametrize(("batch", "pairs_in_cache"), [(40, 2**16), (40, 800), (300, 19200)])
 @pytest.mark.parametrize("name", ["rnc", "conr", "ranksim"])
-def test_members_of_pairwise_losses_equal_each_alone_in_float32(name, batch):
-    """Labels tie; where one sample stands for a label, it is the first."""
+def test_members_of_pairwise_losses_equal_each_alone_in_float32(name, batch, pairs_in_cache, monkeypatch):
+    """All members at a time; two, then one; so, in chunks of anchors. The first sample of a label stands for it."""
+    monkeypatch.setattr("pb_losses.pairwise._PAIRS", pairs_in_cache)
     rng = torch.Generator().manual_seed(1)
     features = torch.randn(MEMBERS, batch, 4, generator=rng, requires_grad=True)
     outputs = torch.randn(MEMBERS, batch, 1, generator=rng)
